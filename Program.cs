@@ -1,0 +1,1 @@
+return await CarServer.Rpc.CommandLine.CarCommand.RunAsync(args);

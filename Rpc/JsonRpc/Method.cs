@@ -1,0 +1,132 @@
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+using CarServer.State;
+using CarServer.State.Sessions;
+
+namespace CarServer.Rpc.JsonRpc;
+
+/// <summary>Who may call a method.</summary>
+internal enum Access
+{
+    /// <summary>Anybody who is connected, authenticated or not.</summary>
+    Anyone,
+    /// <summary>Authenticated connections; all of them when auth is off.</summary>
+    Client,
+    /// <summary>Connections with the host role; everybody while no host token is installed (protocol 6.4).</summary>
+    Host,
+}
+
+/// <summary>What a handler knows about the request it serves, beside its params.</summary>
+/// <param name="Abandoned">Set when nobody waits for the answer any more: the connection closed or the deadline passed.</param>
+internal readonly record struct Call(ServerState State, ClientSession Session, CancellationToken Abandoned);
+
+/// <summary>No params: absent, <c>null</c> or <c>{}</c>. Further fields are ignored.</summary>
+internal readonly record struct NoParams;
+
+/// <summary>One row of the method table. Dispatch, error texts, <c>rpc.discover</c> and <c>car-server methods</c> all come from it.</summary>
+internal abstract class Method(string name, string shape, string summary)
+{
+    /// <summary>The wire name, such as <c>state.get</c>.</summary>
+    public string Name { get; } = name;
+    /// <summary>The params in words, as an error text shows them: <c>{ key, value? }</c>.</summary>
+    public string Shape { get; } = shape;
+    public string Summary { get; } = summary;
+    public Access Access { get; init; } = Access.Client;
+    /// <summary>Refused with <c>-32005</c> before <c>server.handshake</c>, while <c>--require-handshake</c> is on (protocol 6.5).</summary>
+    public bool NeedsHandshake { get; init; }
+
+    public abstract JsonTypeInfo ParamsType { get; }
+    public abstract JsonTypeInfo ResultType { get; }
+
+    /// <summary>Runs the handler up to its first wait.</summary>
+    /// <param name="parameters">One JSON value, or empty when there were no params. Not read after the call returns.</param>
+    /// <param name="answer">Takes the result, if it is known by the time the call returns. Untouched when an exception is thrown.</param>
+    /// <returns>Null when <paramref name="answer"/> has the result; else what brings it later.</returns>
+    /// <exception cref="RpcException">The caller's mistake.</exception>
+    /// <exception cref="RefusedException">The handler's refusal.</exception>
+    public abstract PendingAnswer? Invoke(ServerState state, ClientSession session, ReadOnlySpan<byte> parameters, Utf8JsonWriter answer);
+
+    /// <summary>A method that answers without waiting.</summary>
+    public static Method Row<P, R>(string name, string shape, string summary, JsonTypeInfo<P> paramsType, JsonTypeInfo<R> resultType,
+        Func<Call, P, R> handler, Access access = Access.Client, bool needsHandshake = false) =>
+        new SyncMethod<P, R>(name, shape, summary, paramsType, resultType, handler) { Access = access, NeedsHandshake = needsHandshake };
+
+    /// <summary>A method that may wait. It runs on the read loop until it first does.</summary>
+    /// <param name="deadline">From the params: how long it may take; null (also as a result) for the default of 30 minutes.</param>
+    public static Method Waiting<P, R>(string name, string shape, string summary, JsonTypeInfo<P> paramsType, JsonTypeInfo<R> resultType,
+        Func<Call, P, Task<R>> handler, Access access = Access.Client, Func<P, TimeSpan?>? deadline = null, bool needsHandshake = false) =>
+        new WaitingMethod<P, R>(name, shape, summary, paramsType, resultType, handler, deadline) { Access = access, NeedsHandshake = needsHandshake };
+}
+
+/// <summary>A handler that waits: what to await, for how long, and how to write what it brings.</summary>
+/// <param name="deadline">Null for the daemon's default.</param>
+internal abstract class PendingAnswer(Task completion, TimeSpan? deadline, CancellationTokenSource abandon) : IDisposable
+{
+    public Task Completion { get; } = completion;
+    public TimeSpan? Deadline { get; } = deadline;
+
+    /// <summary>Tells the handler that nobody waits any more.</summary>
+    public void Abandon() => abandon.Cancel();
+
+    /// <summary>Writes the result. Only after <see cref="Completion"/> ended well.</summary>
+    public abstract void Write(Utf8JsonWriter answer);
+
+    public void Dispose() => abandon.Dispose();
+}
+
+internal abstract class TypedMethod<P, R>(string name, string shape, string summary, JsonTypeInfo<P> paramsType, JsonTypeInfo<R> resultType)
+    : Method(name, shape, summary)
+{
+    public override JsonTypeInfo ParamsType => paramsType;
+    public override JsonTypeInfo ResultType => resultType;
+
+    protected P Parse(ReadOnlySpan<byte> parameters)
+    {
+        try
+        {
+            if (parameters.IsEmpty || parameters.SequenceEqual("null"u8)) parameters = "{}"u8;
+            return JsonSerializer.Deserialize(parameters, paramsType) ?? throw RpcException.BadParams(Name, Shape);
+        }
+        catch (JsonException e)
+        {
+            // The serializer's own message names our types; the path holds only what the caller sent.
+            throw RpcException.BadParams(Name, Shape, e.Path is null or "$" ? null : $"wrong or unexpected value at params{e.Path[1..]}");
+        }
+    }
+
+    protected void Write(Utf8JsonWriter answer, R result) => JsonSerializer.Serialize(answer, result, resultType);
+}
+
+internal sealed class SyncMethod<P, R>(string name, string shape, string summary, JsonTypeInfo<P> paramsType, JsonTypeInfo<R> resultType,
+    Func<Call, P, R> handler) : TypedMethod<P, R>(name, shape, summary, paramsType, resultType)
+{
+    public override PendingAnswer? Invoke(ServerState state, ClientSession session, ReadOnlySpan<byte> parameters, Utf8JsonWriter answer)
+    {
+        Write(answer, handler(new Call(state, session, CancellationToken.None), Parse(parameters)));
+        return null;
+    }
+}
+
+internal sealed class WaitingMethod<P, R>(string name, string shape, string summary, JsonTypeInfo<P> paramsType, JsonTypeInfo<R> resultType,
+    Func<Call, P, Task<R>> handler, Func<P, TimeSpan?>? deadline) : TypedMethod<P, R>(name, shape, summary, paramsType, resultType)
+{
+    public override PendingAnswer? Invoke(ServerState state, ClientSession session, ReadOnlySpan<byte> parameters, Utf8JsonWriter answer)
+    {
+        P parsed = Parse(parameters);
+        var abandon = CancellationTokenSource.CreateLinkedTokenSource(session.Closed);
+        Task<R> task = handler(new Call(state, session, abandon.Token), parsed);
+        if (task.IsCompleted)
+        {
+            abandon.Dispose();
+            Write(answer, task.GetAwaiter().GetResult());
+            return null;
+        }
+        return new Pending(this, task, deadline?.Invoke(parsed), abandon);
+    }
+
+    private sealed class Pending(WaitingMethod<P, R> method, Task<R> task, TimeSpan? deadline, CancellationTokenSource abandon)
+        : PendingAnswer(task, deadline, abandon)
+    {
+        public override void Write(Utf8JsonWriter answer) => method.Write(answer, task.GetAwaiter().GetResult());
+    }
+}

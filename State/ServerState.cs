@@ -1,0 +1,51 @@
+using CarServer.RunStore;
+using CarServer.State.Auth;
+using CarServer.State.Engine;
+using CarServer.State.Events;
+using CarServer.State.Runs;
+using CarServer.State.Sessions;
+using Microsoft.Extensions.Logging;
+
+namespace CarServer.State;
+
+/// <summary>The composition root: what all connections share.</summary>
+internal sealed class ServerState : IAsyncDisposable
+{
+    private readonly ServerStateConfig _config;
+
+    private ServerState(ServerStateConfig config)
+    {
+        _config = config;
+        Clock = config.Clock;
+        Log = config.LoggerFactory.CreateLogger("state");
+        Appender = new Appender(config.LoggerFactory.CreateLogger("disk"));
+        Runs = new RunRegistry(RunCatalog.ForJournalDirectory(config.JournalDirectory), Appender, config.LoggerFactory.CreateLogger("runs"), config.Clock);
+        Sessions = new SessionRegistry(this);
+    }
+
+    /// <summary>For the daemon itself: only the journal directory is needed; everything else is made at first use.</summary>
+    public static ServerState Standalone(string journalDirectory) => With(new ServerStateConfig { JournalDirectory = journalDirectory });
+
+    public static ServerState With(ServerStateConfig config) => new(config);
+
+    public TimeProvider Clock { get; }
+    public ILogger Log { get; }
+
+    /// <summary>The one writer of every append-only file.</summary>
+    public Appender Appender { get; }
+
+    public AuthState Auth { get; } = new();
+    public SessionRegistry Sessions { get; }
+    public RunRegistry Runs { get; }
+
+    internal ServerStateConfig Config => _config;
+
+    /// <summary>A fresh runtime whose tools are the session's own client.</summary>
+    internal Runtime NewRuntime(ClientSession session) => new(
+        new EventLog(Path.Combine(_config.JournalDirectory, session.ClientId + ".jsonl"), Appender, Clock),
+        new ClientToolExecutor(session.Channel, Clock, _config.ToolTimeout),
+        Clock);
+
+    /// <summary>Flushes what was accepted and closes the files. Sessions must be gone by now.</summary>
+    public async ValueTask DisposeAsync() => await Appender.DisposeAsync();
+}

@@ -1,0 +1,23 @@
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace CarServer.State;
+
+/// <summary>What an embedder, or the daemon's command line, decides about a <see cref="ServerState"/>.</summary>
+internal sealed record ServerStateConfig
+{
+    /// <summary>Absolute path; event journals go here, run traces into its sibling <c>runs</c>.</summary>
+    public required string JournalDirectory { get; init; }
+
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+
+    public ILoggerFactory LoggerFactory { get; init; } = NullLoggerFactory.Instance;
+
+    /// <summary>
+    /// How long a tool callback without its own <c>timeout_ms</c> may take, asked anew at every call (protocol 4.3).
+    /// </summary>
+    public Func<string?> ToolTimeout { get; init; } = static () => Environment.GetEnvironmentVariable("CAR_TOOL_TIMEOUT");
+
+    /// <summary>Only the primary daemon of a state root adopts orphaned runs and collects old ones (protocol 14.3).</summary>
+    public bool IsPrimary { get; init; } = true;
+}

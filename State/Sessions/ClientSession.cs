@@ -1,0 +1,50 @@
+using CarServer.State.Engine;
+
+namespace CarServer.State.Sessions;
+
+/// <summary>What the daemon knows about one connection. Dies with the socket (protocol 3.1).</summary>
+/// <remarks>Kept small: ten thousand idle connections are ten thousand of these. What a connection may never use is made on first use.</remarks>
+internal sealed class ClientSession(string clientId, IClientChannel channel, ServerState state)
+{
+    private readonly CancellationTokenSource _closed = new();
+    private Runtime? _runtime;
+
+    /// <summary>Twelve lowercase hex digits, chosen by the daemon, never reused.</summary>
+    public string ClientId { get; } = clientId;
+
+    public IClientChannel Channel { get; } = channel;
+
+    /// <summary>Set by a successful <c>session.auth</c>. Meaningless while no auth token is installed: then everybody is authenticated.</summary>
+    public volatile bool Authenticated;
+
+    /// <summary>Has presented the host token. Nothing else gives this role.</summary>
+    public volatile bool IsHost;
+
+    /// <summary>Has agreed on a protocol version through <c>server.handshake</c>.</summary>
+    public volatile bool Negotiated;
+
+    /// <summary>The agent this connection speaks for, once bound by <c>session.auth</c>.</summary>
+    public volatile string? AgentId;
+
+    /// <summary>The run that <c>runs.start</c> opened here and <c>runs.complete</c> has not closed yet.</summary>
+    public volatile string? CurrentRunId;
+
+    /// <summary>Set as the first step of the farewell; ends whatever waits on this client.</summary>
+    public CancellationToken Closed => _closed.Token;
+
+    /// <summary>State store, tools and events of this connection; made on first use.</summary>
+    public Runtime Runtime
+    {
+        get
+        {
+            if (_runtime is { } made) return made;
+            Interlocked.CompareExchange(ref _runtime, state.NewRuntime(this), null);
+            return _runtime;
+        }
+    }
+
+    /// <summary>The runtime, if anything has used it yet.</summary>
+    public Runtime? RuntimeIfMade => _runtime;
+
+    internal void MarkClosed() => _closed.Cancel();
+}

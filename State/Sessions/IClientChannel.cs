@@ -1,0 +1,43 @@
+using System.Text.Json.Serialization.Metadata;
+using CarServer.RunStore;
+
+namespace CarServer.State.Sessions;
+
+/// <summary>All that the daemon's state may ask of a client's connection. The wire implements it; tests fake it.</summary>
+/// <remarks>Every member may be called from any thread and never blocks on the peer.</remarks>
+internal interface IClientChannel
+{
+    /// <summary>True once the connection can carry nothing more.</summary>
+    bool IsClosed { get; }
+
+    /// <summary>Sends a notification. Dropped when the connection is closed.</summary>
+    void Notify<T>(string method, T parameters, JsonTypeInfo<T> type);
+
+    /// <summary>The next routing id, <c>cb-1</c>, <c>cb-2</c>, …: unique on this connection and opaque to the client.</summary>
+    string NextCallbackId();
+
+    /// <summary>Asks the client and waits for its reply for at most <paramref name="budget"/>.</summary>
+    /// <param name="callbackId">From <see cref="NextCallbackId"/>; the reply is matched by it. A late reply is dropped.</param>
+    /// <param name="abandoned">Ends the wait with <see cref="CallbackEnd.Abandoned"/>.</param>
+    /// <remarks>Never throws for what the client does: that is what <see cref="CallbackReply"/> is for.</remarks>
+    Task<CallbackReply> CallAsync<T>(string callbackId, string method, T parameters, JsonTypeInfo<T> type, TimeSpan budget, CancellationToken abandoned);
+}
+
+/// <summary>How a callback to the client ended.</summary>
+internal enum CallbackEnd
+{
+    /// <summary>The client answered with a result.</summary>
+    Replied,
+    /// <summary>The client answered with an error; its message is in <see cref="CallbackReply.Error"/>.</summary>
+    Refused,
+    TimedOut,
+    /// <summary>The connection closed before the answer came.</summary>
+    Closed,
+    /// <summary>The request could not be handed to the connection at all; the reason is in <see cref="CallbackReply.Error"/>.</summary>
+    NotSent,
+    /// <summary>The caller gave up first.</summary>
+    Abandoned,
+}
+
+/// <summary>The outcome of a callback. <see cref="Result"/> is absent unless the client replied.</summary>
+internal readonly record struct CallbackReply(CallbackEnd End, RawJson Result = default, string? Error = null);
