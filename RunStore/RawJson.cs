@@ -116,7 +116,7 @@ internal sealed class RawJsonConverter : JsonConverter<RawJson>
                     default: output.Add(reader.ValueSpan); comma = true; break;
                 }
             }
-            while (!(reader.TokenType is JsonTokenType.EndObject or JsonTokenType.EndArray && reader.CurrentDepth == outer) && reader.Read());
+            while (!(reader.TokenType is (JsonTokenType.EndObject or JsonTokenType.EndArray) && reader.CurrentDepth == outer) && reader.Read());
             return RawJson.FromCompact(output.ToArray());
         }
         finally

@@ -21,6 +21,7 @@ internal sealed class ServerState : IAsyncDisposable
         Appender = new Appender(config.LoggerFactory.CreateLogger("disk"));
         Runs = new RunRegistry(RunCatalog.ForJournalDirectory(config.JournalDirectory), Appender, config.LoggerFactory.CreateLogger("runs"), config.Clock);
         Sessions = new SessionRegistry(this);
+        Info = new DaemonInfo { StartedAt = Clock.GetUtcNow().UtcDateTime, IsPrimary = config.IsPrimary };
     }
 
     /// <summary>For the daemon itself: only the journal directory is needed; everything else is made at first use.</summary>
@@ -33,6 +34,8 @@ internal sealed class ServerState : IAsyncDisposable
 
     /// <summary>The one writer of every append-only file.</summary>
     public Appender Appender { get; }
+
+    public DaemonInfo Info { get; }
 
     public AuthState Auth { get; } = new();
     public SessionRegistry Sessions { get; }

@@ -40,11 +40,11 @@ internal abstract class Method(string name, string shape, string summary)
 
     /// <summary>Runs the handler up to its first wait.</summary>
     /// <param name="parameters">One JSON value, or empty when there were no params. Not read after the call returns.</param>
-    /// <param name="answer">Takes the result, if it is known by the time the call returns. Untouched when an exception is thrown.</param>
+    /// <param name="answer">Takes the result, if it is known by the time the call returns. Begun only when the handler has done its work.</param>
     /// <returns>Null when <paramref name="answer"/> has the result; else what brings it later.</returns>
     /// <exception cref="RpcException">The caller's mistake.</exception>
     /// <exception cref="RefusedException">The handler's refusal.</exception>
-    public abstract PendingAnswer? Invoke(ServerState state, ClientSession session, ReadOnlySpan<byte> parameters, Utf8JsonWriter answer);
+    public abstract PendingAnswer? Invoke(ServerState state, ClientSession session, ReadOnlySpan<byte> parameters, ref Answer answer);
 
     /// <summary>A method that answers without waiting.</summary>
     public static Method Row<P, R>(string name, string shape, string summary, JsonTypeInfo<P> paramsType, JsonTypeInfo<R> resultType,
@@ -69,7 +69,7 @@ internal abstract class PendingAnswer(Task completion, TimeSpan? deadline, Cance
     public void Abandon() => abandon.Cancel();
 
     /// <summary>Writes the result. Only after <see cref="Completion"/> ended well.</summary>
-    public abstract void Write(Utf8JsonWriter answer);
+    public abstract void Write(ref Answer answer);
 
     public void Dispose() => abandon.Dispose();
 }
@@ -94,15 +94,19 @@ internal abstract class TypedMethod<P, R>(string name, string shape, string summ
         }
     }
 
-    protected void Write(Utf8JsonWriter answer, R result) => JsonSerializer.Serialize(answer, result, resultType);
+    protected void Write(ref Answer answer, R result)
+    {
+        if (answer.IsWanted) JsonSerializer.Serialize(answer.BeginResult(), result, resultType);
+    }
 }
 
 internal sealed class SyncMethod<P, R>(string name, string shape, string summary, JsonTypeInfo<P> paramsType, JsonTypeInfo<R> resultType,
     Func<Call, P, R> handler) : TypedMethod<P, R>(name, shape, summary, paramsType, resultType)
 {
-    public override PendingAnswer? Invoke(ServerState state, ClientSession session, ReadOnlySpan<byte> parameters, Utf8JsonWriter answer)
+    public override PendingAnswer? Invoke(ServerState state, ClientSession session, ReadOnlySpan<byte> parameters, ref Answer answer)
     {
-        Write(answer, handler(new Call(state, session, CancellationToken.None), Parse(parameters)));
+        R result = handler(new Call(state, session, CancellationToken.None), Parse(parameters));
+        Write(ref answer, result);
         return null;
     }
 }
@@ -110,7 +114,7 @@ internal sealed class SyncMethod<P, R>(string name, string shape, string summary
 internal sealed class WaitingMethod<P, R>(string name, string shape, string summary, JsonTypeInfo<P> paramsType, JsonTypeInfo<R> resultType,
     Func<Call, P, Task<R>> handler, Func<P, TimeSpan?>? deadline) : TypedMethod<P, R>(name, shape, summary, paramsType, resultType)
 {
-    public override PendingAnswer? Invoke(ServerState state, ClientSession session, ReadOnlySpan<byte> parameters, Utf8JsonWriter answer)
+    public override PendingAnswer? Invoke(ServerState state, ClientSession session, ReadOnlySpan<byte> parameters, ref Answer answer)
     {
         P parsed = Parse(parameters);
         var abandon = CancellationTokenSource.CreateLinkedTokenSource(session.Closed);
@@ -118,7 +122,7 @@ internal sealed class WaitingMethod<P, R>(string name, string shape, string summ
         if (task.IsCompleted)
         {
             abandon.Dispose();
-            Write(answer, task.GetAwaiter().GetResult());
+            Write(ref answer, task.GetAwaiter().GetResult());
             return null;
         }
         return new Pending(this, task, deadline?.Invoke(parsed), abandon);
@@ -127,6 +131,6 @@ internal sealed class WaitingMethod<P, R>(string name, string shape, string summ
     private sealed class Pending(WaitingMethod<P, R> method, Task<R> task, TimeSpan? deadline, CancellationTokenSource abandon)
         : PendingAnswer(task, deadline, abandon)
     {
-        public override void Write(Utf8JsonWriter answer) => method.Write(answer, task.GetAwaiter().GetResult());
+        public override void Write(ref Answer answer) => method.Write(ref answer, task.GetAwaiter().GetResult());
     }
 }

@@ -1,0 +1,213 @@
+using System.Net;
+using System.Net.Sockets;
+using CarServer.Rpc.Http;
+using CarServer.Rpc.JsonRpc;
+using CarServer.Rpc.Methods;
+using CarServer.Rpc.Transport;
+using CarServer.Rpc.Transport.Native;
+using CarServer.Rpc.WebSocket;
+using CarServer.State;
+using CarServer.State.Sessions;
+using Microsoft.Extensions.Logging;
+
+namespace CarServer.Rpc;
+
+/// <summary>Starts and stops everything, each in its order (protocol 21).</summary>
+internal sealed class Daemon : IAsyncDisposable
+{
+    /// <summary>Ports tried when the kernel chooses one, until the next higher one is free too.</summary>
+    private const int PortAttempts = 32;
+
+    private readonly DaemonOptions _options;
+    private readonly ILoggerFactory _logs;
+    private readonly ILogger _log;
+    private readonly FileStream? _lock;
+    private readonly ServerState _state;
+    private readonly Dispatcher _dispatcher;
+    private readonly Server _server;
+    private readonly SidePort _sidePort;
+    private readonly List<Listener> _listeners = [];
+    private readonly List<string> _secrets = [];
+    private Listener? _side;
+
+    private Daemon(DaemonOptions options, ILoggerFactory logs)
+    {
+        _options = options;
+        _logs = logs;
+        _log = logs.CreateLogger("daemon");
+
+        PrivateFiles.CreateOwnDirectory(options.Root);
+        PrivateFiles.CreateOwnDirectory(Path.Combine(options.Root, "run"));
+        _lock = TakeLock(Path.Combine(options.Root, "run", "daemon.lock"));
+        bool primary = _lock is not null && (options.SocketPath is null || options.SocketIsExplicit || !Listener.Answers(options.SocketPath));
+
+        _state = ServerState.With(new ServerStateConfig { JournalDirectory = options.JournalDirectory, LoggerFactory = logs, IsPrimary = primary });
+        _state.Runs.Open(adopt: primary);
+        string? token = InstallTokens(primary);
+        _dispatcher = new Dispatcher(_state, AllMethods.Table, logs.CreateLogger("rpc"))
+        {
+            MaxMessageBytes = options.MaxMessageBytes,
+            HandlerTimeout = options.HandlerTimeout,
+            RequireHandshake = options.RequireHandshake,
+        };
+        _server = new Server(options.MaxConnections, logs.CreateLogger("wire"));
+        _sidePort = new SidePort(_state, token);
+        _state.Info.Connections = () => _server.Connections;
+    }
+
+    /// <summary>Runs until asked to stop, by <paramref name="stopping"/> or by <c>server.shutdown</c>; then stops in order.</summary>
+    /// <exception cref="DaemonStartException">It could not start; nothing is left behind.</exception>
+    public static async Task<int> RunAsync(DaemonOptions options, IReadOnlyList<string> notices, CancellationToken stopping)
+    {
+        using ILoggerFactory logs = Logging.Create(options.LogLevel, options.LogFormat);
+        await using var daemon = new Daemon(options, logs);
+        foreach (string notice in notices) daemon._log.LogWarning("{Notice}", notice);
+        daemon.Listen();
+
+        var stop = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        daemon._state.Info.RequestShutdown = () => stop.TrySetResult();
+        using CancellationTokenRegistration registration = stopping.Register(() => stop.TrySetResult());
+        daemon.Serve();
+        await stop.Task;
+        await daemon.StopAsync();
+        return 0;
+    }
+
+    /// <summary>Releases what a start took; after a start that failed, this is all there is to do.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        foreach (Listener listener in _listeners) listener.Dispose();
+        _server.Dispose();
+        await _state.DisposeAsync();
+        foreach (string secret in _secrets) File.Delete(secret);
+        _lock?.Dispose();
+    }
+
+    private void Listen()
+    {
+        Admission admission = new(_options.AllowedOrigins);
+        ILogger wire = _logs.CreateLogger("wire");
+        byte[] full = HttpResponse.Refuse(new HttpRefusal(503, $"over {_options.MaxConnections} connections; try again later"));
+        var upgrade = new Upgrade(messages => new RpcConnection(_dispatcher, messages), wire);
+        foreach (IPEndPoint bind in _options.Binds)
+        {
+            (Listener listener, Listener? side) = BindTcp(bind, wantsSide: _side is null && _listeners.Count == 0);
+            _listeners.Add(listener);
+            _server.Add(listener, unix => new HeadProtocol(upgrade, admission, unix, unknownIsForeign: _options.NoAuth, wire), full);
+            if (side is null) continue;
+            _side = side;
+            _listeners.Add(side);
+            _server.Add(side, unix => new HeadProtocol(_sidePort, admission, unix, unknownIsForeign: true, wire), full);
+        }
+        if (_options.SocketPath is { } path)
+        {
+            if (!_state.Info.IsPrimary && !_options.SocketIsExplicit)
+                path = Path.Combine(Path.GetDirectoryName(path)!, $"car-server-{_listeners.FirstOrDefault()?.EndPoint?.Port ?? Environment.ProcessId}.sock");
+            Listener listener = Listener.Unix(path);
+            _listeners.Add(listener);
+            _server.Add(listener, unix => new HeadProtocol(upgrade, admission, unix, unknownIsForeign: true, wire), full);
+            if (!_state.Info.IsPrimary) _log.LogWarning("another daemon is primary for this state root: no token file is written socket={Socket}", path);
+        }
+        else if (!_state.Info.IsPrimary)
+        {
+            _log.LogWarning("another daemon is primary for this state root: no token file is written");
+        }
+    }
+
+    private void Serve()
+    {
+        _server.Start();
+        _sidePort.Ready = true;
+        _state.Info.Listeners = [.. _listeners.Where(l => l != _side).Select(l => l.Url)];
+        // On stdout, for scripts that chose port 0; the log is on stderr.
+        foreach (string url in _state.Info.Listeners) Console.Out.WriteLine($"listening on {url}");
+        if (_side is not null) Console.Out.WriteLine($"health on http://{_side.EndPoint}/health");
+        Console.Out.WriteLine("ready");
+        Console.Out.Flush();
+    }
+
+    /// <summary>Nobody new; everybody told; what runs may end; what is open is marked; everything flushed; files removed.</summary>
+    private async Task StopAsync()
+    {
+        _log.LogInformation("stopping");
+        _sidePort.Ready = false;
+        await _server.StopAcceptingAsync();
+        _listeners.Clear();
+        foreach (ClientSession session in _state.Sessions.All)
+            (session.Channel as RpcConnection)?.Messages.Close(CloseCode.GoingAway, "the daemon is stopping");
+        long end = Environment.TickCount64 + (long)Limits.ShutdownGrace.TotalMilliseconds;
+        while ((_state.Sessions.Count > 0 || _dispatcher.InFlight > 0) && Environment.TickCount64 < end) await Task.Delay(5);
+        await _state.Runs.MarkAllOpenAsync();
+        _log.LogInformation("stopped");
+    }
+
+    private (Listener Main, Listener? Side) BindTcp(IPEndPoint bind, bool wantsSide)
+    {
+        for (int attempt = 1; ; attempt++)
+        {
+            Listener main = Listener.Tcp(bind);
+            if (!wantsSide) return (main, null);
+            int port = main.EndPoint!.Port + 1;
+            try
+            {
+                if (port <= IPEndPoint.MaxPort) return (main, Listener.Tcp(new IPEndPoint(SideAddress(bind), port)));
+            }
+            catch (DaemonStartException) when (bind.Port == 0 && attempt < PortAttempts)
+            {
+                main.Dispose();
+                continue;
+            }
+            catch (DaemonStartException e)
+            {
+                _log.LogWarning("no GET /auth-token and /health: {Reason}", e.Message);
+            }
+            return (main, null);
+        }
+    }
+
+    private static IPAddress SideAddress(IPEndPoint main) => main.AddressFamily == AddressFamily.InterNetworkV6 ? IPAddress.IPv6Loopback : IPAddress.Loopback;
+
+    private string? InstallTokens(bool primary)
+    {
+        if (_options.NoAuth) return null;
+        string auth = _options.AuthToken ?? Entropy.Token();
+        string host = Entropy.Token();
+        _state.Auth.InstallAuthToken(auth);
+        _state.Auth.InstallHostToken(host);
+        if (!primary) return auth;
+        PrivateFiles.CreateOwnDirectory(_options.TokenDirectory);
+        Write("auth-token", auth);
+        Write("host-token", host);
+        return auth;
+
+        void Write(string name, string token)
+        {
+            string path = Path.Combine(_options.TokenDirectory, name);
+            PrivateFiles.WriteSecret(path, token);
+            _secrets.Add(path);
+        }
+    }
+
+    /// <summary>Null when another daemon holds it. The file stays; only the lock counts.</summary>
+    private static FileStream? TakeLock(string path)
+    {
+        try
+        {
+            return new FileStream(path, new FileStreamOptions
+            {
+                Mode = FileMode.OpenOrCreate,
+                Access = FileAccess.ReadWrite,
+                Share = FileShare.None,   // flock(2), exclusive, released by the system when the process ends
+                UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+            });
+        }
+        catch (IOException)
+        {
+            return null;
+        }
+        catch (UnauthorizedAccessException)
+        {
+            throw new DaemonStartException($"cannot open {path}: it belongs to another user");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+using System.Net;
+using System.Text;
+using CarServer.Rpc.Transport.Native;
+
+namespace CarServer.Rpc.Http;
+
+/// <summary>Who may come in at all, before any token is asked for: the caller's user, the Host header, the Origin header.</summary>
+/// <remarks>
+/// A page that a browser loaded from the network can reach 127.0.0.1 too. <c>Origin</c> tells where it came from; <c>Host</c> tells
+/// when a foreign name was made to point here (DNS rebinding). Neither can be forged by a page.
+/// </remarks>
+internal sealed class Admission
+{
+    private readonly HashSet<string> _origins;
+    private readonly HashSet<string> _hosts;
+
+    public Admission(IReadOnlyList<string> allowedOrigins)
+    {
+        _origins = new HashSet<string>(allowedOrigins, StringComparer.OrdinalIgnoreCase);
+        _hosts = new HashSet<string>(StringComparer.OrdinalIgnoreCase);
+        foreach (string origin in allowedOrigins)
+            if (Uri.TryCreate(origin, UriKind.Absolute, out Uri? uri)) _hosts.Add(uri.Host);
+    }
+
+    /// <summary>Null: welcome.</summary>
+    /// <param name="local">The address the caller reached us at; null over a Unix socket, where no name can mislead.</param>
+    public HttpRefusal? Check(in RequestHead head, IPAddress? local)
+    {
+        if (local is not null && !IsOurHost(Encoding.ASCII.GetString(head.Host), local))
+            return new HttpRefusal(403, "Host names another machine");
+        if (head.HasOrigin && !IsAllowedOrigin(Encoding.ASCII.GetString(head.Origin)))
+            return new HttpRefusal(403, "Origin is not allowed; see --allow-origin");
+        return null;
+    }
+
+    /// <summary>True when the system shows the caller to be another user of this machine. Root may look at us anyway and is let in.</summary>
+    /// <param name="unknownIsForeign">What to say of a loopback caller the system does not know.</param>
+    public static bool IsAnotherUser(int descriptor, bool unix, bool unknownIsForeign)
+    {
+        uint? user;
+        if (unix)
+        {
+            user = Posix.UnixPeerUser(descriptor);
+        }
+        else
+        {
+            if (Posix.TcpEnds(descriptor) is not { } ends) return unknownIsForeign;
+            if (!IPAddress.IsLoopback(ends.Remote.Address)) return false;   // another machine: the token decides
+            user = TcpOwner.Find(ends.Remote, ends.Local);
+            if (user is null && !OperatingSystem.IsLinux()) return false;
+        }
+        return user is { } known ? known != 0 && known != Posix.EffectiveUser() : unknownIsForeign;
+    }
+
+    internal bool IsOurHost(string host, IPAddress local)
+    {
+        string name = WithoutPort(host);
+        if (name.Equals("localhost", StringComparison.OrdinalIgnoreCase) || _hosts.Contains(name)) return true;
+        return IPAddress.TryParse(name, out IPAddress? address) && (IPAddress.IsLoopback(address) || address.Equals(local));
+    }
+
+    internal bool IsAllowedOrigin(string origin)
+    {
+        if (_origins.Contains(origin)) return true;
+        if (!Uri.TryCreate(origin, UriKind.Absolute, out Uri? uri) || uri.Scheme is not ("http" or "https")) return false;
+        // An origin is scheme, host and port, nothing else: "http://127.0.0.1@evil.example/" has more.
+        if (uri.UserInfo.Length > 0 || uri.PathAndQuery != "/" || origin.EndsWith('/')) return false;
+        return uri.Host.Equals("localhost", StringComparison.OrdinalIgnoreCase) || IPAddress.TryParse(uri.Host, out IPAddress? address) && IPAddress.IsLoopback(address);
+    }
+
+    private static string WithoutPort(string host)
+    {
+        if (host.StartsWith('['))
+        {
+            int bracket = host.IndexOf(']');
+            return bracket < 0 ? host : host[1..bracket];
+        }
+        int colon = host.IndexOf(':');
+        return colon < 0 ? host : host[..colon];
+    }
+}

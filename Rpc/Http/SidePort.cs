@@ -1,0 +1,36 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using CarServer.Rpc.Transport;
+using CarServer.State;
+
+namespace CarServer.Rpc.Http;
+
+/// <summary>The little HTTP of port + 1, loopback only: the token for browsers' pages (protocol 6.1) and the health of the daemon.</summary>
+internal sealed class SidePort(ServerState state, string? authToken) : IRequestHandler
+{
+    /// <summary>Set once the daemon serves.</summary>
+    public volatile bool Ready;
+
+    public byte[]? Respond(Connection connection, in RequestHead head, Span<byte> following)
+    {
+        if (!head.Method.SequenceEqual("GET"u8)) return HttpResponse.Refuse(new HttpRefusal(405, "only GET is served here") { Headers = "Allow: GET\r\n" });
+        int query = head.Target.IndexOf((byte)'?');
+        ReadOnlySpan<byte> path = query < 0 ? head.Target : head.Target[..query];
+        if (path.SequenceEqual("/auth-token"u8))
+            return authToken is null ? HttpResponse.Refuse(new HttpRefusal(404, "auth is off: there is no token")) : HttpResponse.Write(200, "text/plain", authToken);
+        if (path.SequenceEqual("/health"u8)) return HttpResponse.Write(200, "application/json", Health());
+        return HttpResponse.Refuse(new HttpRefusal(404, "there is /health and /auth-token"));
+    }
+
+    private string Health()
+    {
+        double uptime = Math.Round((state.Clock.GetUtcNow().UtcDateTime - state.Info.StartedAt).TotalSeconds, 3);
+        return JsonSerializer.Serialize(new Health(DaemonInfo.ProductVersion, Environment.ProcessId, uptime, state.Info.Connections(), Ready), SidePortJson.Default.Health);
+    }
+}
+
+internal sealed record Health(string Version, int Pid, double Uptime, int Connections, bool Ready);
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+[JsonSerializable(typeof(Health))]
+internal sealed partial class SidePortJson : JsonSerializerContext;

@@ -1,0 +1,92 @@
+using System.Text.Json;
+using CarServer.Rpc.WebSocket;
+
+namespace CarServer.Rpc.JsonRpc;
+
+/// <summary>Where the response to one request goes: a frame of its own, or a place in a batch's array.</summary>
+/// <remarks>
+/// Begun only when the outcome is known and ended on the same thread with nothing in between, since it is written straight into the
+/// connection's outgoing frames.
+/// </remarks>
+internal ref struct Answer
+{
+    [ThreadStatic] private static Utf8JsonWriter? t_json;
+
+    private readonly RpcConnection _connection;
+    private readonly BatchReply? _batch;
+    private readonly ReadOnlySpan<byte> _id;
+    private FrameBuffer? _frames;
+    private Utf8JsonWriter? _json;
+
+    /// <param name="id">The id's text; empty for a notification, whose outcome nobody wants.</param>
+    public Answer(RpcConnection connection, BatchReply? batch, ReadOnlySpan<byte> id)
+    {
+        _connection = connection;
+        _batch = batch;
+        _id = id;
+    }
+
+    public readonly bool IsWanted => !_id.IsEmpty;
+
+    /// <summary>Starts a response that succeeds; the value goes into the writer.</summary>
+    public Utf8JsonWriter BeginResult()
+    {
+        Begin();
+        _frames!.Append(",\"result\":"u8);
+        _json = Json(_frames);
+        return _json;
+    }
+
+    /// <summary>Writes a whole response that fails.</summary>
+    public void WriteError(RpcErrorCode code, string message)
+    {
+        if (!IsWanted) return;
+        _frames?.AbandonFrame();   // a result that could not be written to its end
+        Begin();
+        _frames!.Append(",\"error\":"u8);
+        _json = Json(_frames);
+        _json.WriteStartObject();
+        _json.WriteNumber("code"u8, (int)code);
+        _json.WriteString("message"u8, message);
+        _json.WriteEndObject();
+    }
+
+    /// <summary>Sends what was begun; does nothing if nothing was.</summary>
+    public void End()
+    {
+        if (_frames is null) return;
+        _json!.Flush();
+        _frames.Append("}"u8);
+        if (_batch is null)
+        {
+            _frames.EndFrame();
+            _connection.Messages.EndSend(_frames);
+        }
+        else
+        {
+            _batch.Add(_frames.Written);
+            _frames.Clear();
+        }
+        _frames = null;
+    }
+
+    private void Begin()
+    {
+        _frames = _batch is null ? _connection.Messages.BeginSend() : _batch.Scratch();
+        if (_batch is null) _frames.BeginFrame(Opcode.Text);
+        _frames.Append("{\"jsonrpc\":\"2.0\",\"id\":"u8);
+        _frames.Append(_id);
+    }
+
+    /// <summary>This thread's writer, on the given frames. What is nested was read as JSON before or is ours: no validation twice.</summary>
+    internal static Utf8JsonWriter Json(FrameBuffer frames)
+    {
+        Utf8JsonWriter json = t_json ??= new Utf8JsonWriter(frames, new JsonWriterOptions
+        {
+            SkipValidation = true,
+            Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+        });
+        json.Reset(frames);
+        return json;
+    }
+}

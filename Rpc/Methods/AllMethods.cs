@@ -1,0 +1,19 @@
+using CarServer.Rpc.JsonRpc;
+
+namespace CarServer.Rpc.Methods;
+
+/// <summary>The method table of the daemon: each namespace's rows, once.</summary>
+internal static class AllMethods
+{
+    public static MethodTable Table { get; } = new(
+    [
+        .. AuthMethods.Rows,
+        .. DiscoverMethods.Rows,
+        .. ProposalMethods.Rows,
+        .. RunsMethods.Rows,
+        .. ServerMethods.Rows,
+        .. SessionMethods.Rows,
+        .. StateMethods.Rows,
+        .. ToolsMethods.Rows,
+    ]);
+}

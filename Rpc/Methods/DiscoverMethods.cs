@@ -1,0 +1,78 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using System.Text.Json.Schema;
+using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
+using CarServer.Rpc.JsonRpc;
+using CarServer.RunStore;
+using CarServer.State;
+
+namespace CarServer.Rpc.Methods;
+
+/// <summary><c>rpc.discover</c>: the method table as an OpenRPC 1.3 document, its schemas made from the types that are really read and written.</summary>
+internal static class DiscoverMethods
+{
+    private static readonly Lazy<RawJson> Document = new(static () => Build(AllMethods.Table));
+
+    public static readonly Method[] Rows =
+    [
+        Method.Row("rpc.discover", "{}", "This document: every method with its params and result.",
+            DiscoverMethodsJson.Default.NoParams, DiscoverMethodsJson.Default.RawJson, static (_, _) => Document.Value),
+    ];
+
+    internal static RawJson Build(MethodTable table)
+    {
+        var methods = new JsonArray();
+        foreach (Method method in table.All) methods.Add(Describe(method));
+        var document = new JsonObject
+        {
+            ["openrpc"] = "1.3.2",
+            ["info"] = new JsonObject
+            {
+                ["title"] = "car-server",
+                ["description"] = "The daemon of the Common Agent Runtime: JSON-RPC 2.0 over WebSocket.",
+                ["version"] = DaemonInfo.ProductVersion,
+                ["license"] = new JsonObject { ["name"] = "Apache-2.0" },
+            },
+            ["methods"] = methods,
+        };
+        return RawJson.Parse(document.ToJsonString());
+    }
+
+    private static JsonObject Describe(Method method)
+    {
+        JsonNode schema = Schema(method.ParamsType);
+        var parameters = new JsonArray();
+        string structure = "by-name";
+        if (schema is JsonObject shape && shape["properties"] is JsonObject properties)
+        {
+            HashSet<string> required = shape["required"] is JsonArray names ? [.. names.Select(n => (string)n!)] : [];
+            foreach ((string name, JsonNode? property) in properties.OrderBy(p => !required.Contains(p.Key)))
+            {
+                parameters.Add(new JsonObject { ["name"] = name, ["required"] = required.Contains(name), ["schema"] = property?.DeepClone() ?? true });
+            }
+        }
+        else if (method.ParamsType.Kind == JsonTypeInfoKind.Enumerable)
+        {
+            // The protocol has methods whose params are a bare array; OpenRPC can only name its elements.
+            structure = "by-position";
+            parameters.Add(new JsonObject { ["name"] = "items", ["required"] = false, ["schema"] = (schema as JsonObject)?["items"]?.DeepClone() ?? true });
+        }
+        return new JsonObject
+        {
+            ["name"] = method.Name,
+            ["summary"] = method.Summary,
+            ["paramStructure"] = structure,
+            ["params"] = parameters,
+            ["result"] = new JsonObject { ["name"] = "result", ["schema"] = Schema(method.ResultType) },
+            ["x-params"] = method.Shape,
+            ["x-access"] = method.Access.ToString().ToLowerInvariant(),
+        };
+    }
+
+    private static JsonNode Schema(JsonTypeInfo type) => type.GetJsonSchemaAsNode(new JsonSchemaExporterOptions { TreatNullObliviousAsNonNullable = true });
+}
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, AllowDuplicateProperties = false)]
+[JsonSerializable(typeof(NoParams)), JsonSerializable(typeof(RawJson))]
+internal sealed partial class DiscoverMethodsJson : JsonSerializerContext;

@@ -1,0 +1,182 @@
+using System.Collections.Concurrent;
+using CarServer.Rpc.Transport.Native;
+using CarServer.Rpc.WebSocket;
+using Microsoft.Extensions.Logging;
+
+namespace CarServer.Rpc.Transport;
+
+/// <summary>One thread that owns its connections: it alone reads them, times them out and closes them.</summary>
+/// <remarks>
+/// All connections of a loop share one receive buffer and one buffer for the answers of a batch, so an idle connection holds neither.
+/// The loop sleeps in the kernel without a timeout unless some connection has a deadline.
+/// </remarks>
+internal sealed class EventLoop : IDisposable
+{
+    /// <summary>What one read may bring: a batch of a few hundred small requests, or a good piece of a large one.</summary>
+    private const int ReceiveBufferSize = 64 * 1024;
+
+    /// <summary>How exact deadlines are. All of them are seconds.</summary>
+    private const int SweepMilliseconds = 250;
+
+    [ThreadStatic] private static EventLoop? t_current;
+
+    private readonly Poller _poller = Poller.Create();
+    private readonly ILogger _log;
+    private readonly Thread _thread;
+    private readonly ConcurrentQueue<Action> _posted = new();
+    private readonly List<Connection> _timed = [];
+    private readonly byte[] _receive = GC.AllocateUninitializedArray<byte>(ReceiveBufferSize, pinned: true);
+    private readonly Dictionary<int, Action> _listeners = [];
+    private Connection?[] _connections = new Connection?[64];   // by descriptor: small and dense
+    private uint _generation;
+    private volatile bool _stopping;
+    private int _wakePending;
+
+    public EventLoop(int number, ILogger log)
+    {
+        _log = log;
+        _thread = new Thread(Run, maxStackSize: 1024 * 1024) { Name = $"loop-{number}", IsBackground = true };
+    }
+
+    /// <summary>The loop this thread runs, if any.</summary>
+    public static EventLoop? Current => t_current;
+
+    /// <summary>Answers of the connection that is being read right now. Only for the loop's thread.</summary>
+    public FrameBuffer Batch { get; } = new();
+
+    /// <summary>The connection whose input is being dealt with. Only for the loop's thread.</summary>
+    public Connection? Reading { get; private set; }
+
+    public Poller Poller => _poller;
+
+    public void Start() => _thread.Start();
+
+    /// <summary>Runs <paramref name="work"/> on the loop's thread, soon.</summary>
+    public void Post(Action work)
+    {
+        _posted.Enqueue(work);
+        if (Interlocked.Exchange(ref _wakePending, 1) == 0) _poller.Wake();
+    }
+
+    /// <summary>Watches a listening socket. Before <see cref="Start"/> or on the loop's thread.</summary>
+    public void AddListener(int descriptor, Action onReadable)
+    {
+        _listeners[descriptor] = onReadable;
+        _poller.Add(descriptor, Token(descriptor, 0));
+    }
+
+    public void SetListening(int descriptor, bool on) => _poller.SetInterest(descriptor, Token(descriptor, 0), on, false);
+
+    /// <summary>Takes over a descriptor. On the loop's thread.</summary>
+    public void Add(Connection connection)
+    {
+        int descriptor = connection.Descriptor;
+        if (descriptor >= _connections.Length) Array.Resize(ref _connections, Math.Max(descriptor + 1, _connections.Length * 2));
+        _connections[descriptor] = connection;
+        // The generation tells a late event of a closed descriptor from one of its successor with the same number.
+        connection.Token = Token(descriptor, ++_generation == 0 ? ++_generation : _generation);
+        _poller.Add(descriptor, connection.Token);
+    }
+
+    public void Remove(Connection connection) => _connections[connection.Descriptor] = null;
+
+    /// <summary>Makes sure that the connection's deadline is looked at. On the loop's thread.</summary>
+    public void Watch(Connection connection)
+    {
+        if (connection.IsWatched) return;
+        connection.IsWatched = true;
+        _timed.Add(connection);
+    }
+
+    /// <summary>Ends the thread once it has done what was posted before.</summary>
+    public void Dispose()
+    {
+        Post(() => _stopping = true);
+        if (Thread.CurrentThread != _thread) _thread.Join();
+        _poller.Dispose();
+        ((IDisposable)Batch).Dispose();
+    }
+
+    private void Run()
+    {
+        t_current = this;
+        Span<Ready> ready = new Ready[256];
+        long nextSweep = 0;
+        while (!_stopping)
+        {
+            int n = _poller.Wait(ready, _timed.Count > 0 ? SweepMilliseconds : -1);
+            for (int i = 0; i < n; i++) Handle(ready[i]);
+            RunPosted();
+            if (_timed.Count > 0 && Environment.TickCount64 is var now && now >= nextSweep)
+            {
+                nextSweep = now + SweepMilliseconds;
+                Sweep(now);
+            }
+        }
+    }
+
+    private void Handle(Ready ready)
+    {
+        if (ready.Token == Poller.WakeToken) return;
+        int descriptor = (int)(uint)ready.Token;
+        if (ready.Token >> 32 == 0)
+        {
+            if (_listeners.TryGetValue(descriptor, out Action? accept)) Guard(accept);
+            return;
+        }
+        Connection? connection = descriptor < _connections.Length ? _connections[descriptor] : null;
+        if (connection is null || connection.Token != ready.Token) return;
+        Reading = connection;
+        try
+        {
+            if (ready.Writable) connection.OnWritable();
+            if (ready.Readable) connection.OnReadable(_receive);
+            connection.FlushBatch(Batch);
+        }
+        catch (Exception e)
+        {
+            // A defect in one connection's handling must not take the other connections of this loop with it.
+            _log.LogError(e, "connection failed unexpectedly peer={Peer}", connection.Peer);
+            Batch.Clear();
+            connection.Abort("internal error");
+        }
+        finally
+        {
+            Reading = null;
+        }
+    }
+
+    private void RunPosted()
+    {
+        Volatile.Write(ref _wakePending, 0);
+        for (int left = _posted.Count; left > 0 && _posted.TryDequeue(out Action? work); left--) Guard(work);
+        if (!_posted.IsEmpty && Interlocked.Exchange(ref _wakePending, 1) == 0) _poller.Wake();
+    }
+
+    private void Sweep(long now)
+    {
+        for (int i = _timed.Count - 1; i >= 0; i--)
+        {
+            Connection connection = _timed[i];
+            if (connection.Deadline <= now) Guard(() => connection.OnDeadline(now));
+            if (connection.Deadline != long.MaxValue) continue;
+            connection.IsWatched = false;
+            _timed[i] = _timed[^1];
+            _timed.RemoveAt(_timed.Count - 1);
+        }
+    }
+
+    private void Guard(Action work)
+    {
+        try
+        {
+            work();
+        }
+        catch (Exception e)
+        {
+            _log.LogError(e, "work on the loop failed unexpectedly");
+        }
+    }
+
+    private static ulong Token(int descriptor, uint generation) => (ulong)generation << 32 | (uint)descriptor;
+}

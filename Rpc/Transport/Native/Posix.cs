@@ -1,0 +1,167 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+[assembly: DisableRuntimeMarshalling]
+
+namespace CarServer.Rpc.Transport.Native;
+
+/// <summary>The few calls of the C library that the wire makes itself; the numbers differ between Linux and macOS.</summary>
+/// <remarks>
+/// <see cref="Socket"/> would queue each of them on its own engine and thread pool; a connection here is one descriptor that one loop
+/// reads. Results below zero are the negated error number.
+/// </remarks>
+internal static unsafe partial class Posix
+{
+    public const int EINTR = 4;
+    public static readonly int EAGAIN = OperatingSystem.IsMacOS() ? 35 : 11;
+    public static readonly int EMFILE = 24;
+    public static readonly int ENFILE = 23;
+    public static readonly int ECONNABORTED = OperatingSystem.IsMacOS() ? 53 : 103;
+
+    private static readonly int DontWait = OperatingSystem.IsMacOS() ? 0x80 : 0x40;
+    private static readonly int NoSignal = OperatingSystem.IsMacOS() ? 0 : 0x4000;   // macOS: SO_NOSIGPIPE on the socket
+
+    /// <summary>Octets received; 0 at the end of the stream; the negated error number else.</summary>
+    public static int Receive(int descriptor, Span<byte> into)
+    {
+        fixed (byte* p = into)
+        {
+            while (true)
+            {
+                nint n = recv(descriptor, p, (nuint)into.Length, DontWait);
+                if (n >= 0) return (int)n;
+                int error = Marshal.GetLastPInvokeError();
+                if (error != EINTR) return -error;
+            }
+        }
+    }
+
+    /// <summary>Octets the kernel took; the negated error number else. Never waits, never raises SIGPIPE.</summary>
+    public static int Send(int descriptor, ReadOnlySpan<byte> from)
+    {
+        fixed (byte* p = from)
+        {
+            while (true)
+            {
+                nint n = send(descriptor, p, (nuint)from.Length, DontWait | NoSignal);
+                if (n >= 0) return (int)n;
+                int error = Marshal.GetLastPInvokeError();
+                if (error != EINTR) return -error;
+            }
+        }
+    }
+
+    /// <summary>The next connection, non-blocking and not inherited by children; or the negated error number.</summary>
+    public static int Accept(int listener)
+    {
+        while (true)
+        {
+            int descriptor = OperatingSystem.IsMacOS() ? accept(listener, null, null) : accept4(listener, null, null, SockNonBlock | SockCloExec);
+            if (descriptor < 0)
+            {
+                int error = Marshal.GetLastPInvokeError();
+                if (error == EINTR) continue;
+                return -error;
+            }
+            if (OperatingSystem.IsMacOS())
+            {
+                int one = 1;
+                _ = fcntl(descriptor, 2, 1);         // F_SETFD, FD_CLOEXEC
+                _ = fcntl(descriptor, 4, 0x4);       // F_SETFL, O_NONBLOCK
+                _ = setsockopt(descriptor, 0xFFFF, 0x1022, &one, sizeof(int));   // SOL_SOCKET, SO_NOSIGPIPE
+            }
+            return descriptor;
+        }
+    }
+
+    /// <summary>Answers leave at once, and a peer that vanished is noticed within two minutes.</summary>
+    public static void TuneTcp(int descriptor)
+    {
+        bool mac = OperatingSystem.IsMacOS();
+        Set(descriptor, 6, 1, 1);                                     // IPPROTO_TCP, TCP_NODELAY
+        Set(descriptor, mac ? 0xFFFF : 1, mac ? 0x8 : 9, 1);          // SOL_SOCKET, SO_KEEPALIVE
+        Set(descriptor, 6, mac ? 0x10 : 4, 60);                       // seconds of silence before the first probe
+        Set(descriptor, 6, mac ? 0x101 : 5, 15);                      // seconds between probes
+        Set(descriptor, 6, mac ? 0x102 : 6, 4);                       // probes before giving up
+    }
+
+    public static void ReuseAddress(int descriptor)
+    {
+        bool mac = OperatingSystem.IsMacOS();
+        Set(descriptor, mac ? 0xFFFF : 1, mac ? 0x4 : 2, 1);          // SOL_SOCKET, SO_REUSEADDR
+    }
+
+    /// <summary>Sends a FIN and goes on reading.</summary>
+    public static void ShutdownWrite(int descriptor) => _ = shutdown(descriptor, 1);
+
+    public static void Close(int descriptor) => _ = close(descriptor);
+
+    public static uint EffectiveUser() => geteuid();
+
+    /// <summary>The user at the other end of a Unix socket; null when the system does not say.</summary>
+    public static uint? UnixPeerUser(int descriptor)
+    {
+        if (OperatingSystem.IsMacOS())
+        {
+            uint user, group;
+            return getpeereid(descriptor, &user, &group) == 0 ? user : null;
+        }
+        uint* credentials = stackalloc uint[3];   // struct ucred: pid, uid, gid
+        uint length = 3 * sizeof(uint);
+        return getsockopt(descriptor, 1, 17, credentials, &length) == 0 ? credentials[1] : null;   // SOL_SOCKET, SO_PEERCRED
+    }
+
+    /// <summary>The two ends of a TCP connection, as the kernel has them.</summary>
+    public static (IPEndPoint Local, IPEndPoint Remote)? TcpEnds(int descriptor)
+    {
+        byte* address = stackalloc byte[128];
+        uint length = 128;
+        if (getsockname(descriptor, address, &length) != 0 || Read(address) is not { } local) return null;
+        length = 128;
+        if (getpeername(descriptor, address, &length) != 0 || Read(address) is not { } remote) return null;
+        return (local, remote);
+
+        static IPEndPoint? Read(byte* a)
+        {
+            int family = OperatingSystem.IsMacOS() ? a[1] : *(ushort*)a;
+            int port = a[2] << 8 | a[3];
+            if (family == 2) return new IPEndPoint(new IPAddress(new ReadOnlySpan<byte>(a + 4, 4)), port);
+            if (family == (OperatingSystem.IsMacOS() ? 30 : 10)) return new IPEndPoint(new IPAddress(new ReadOnlySpan<byte>(a + 8, 16)), port);
+            return null;
+        }
+    }
+
+    /// <summary>Raises the soft limit of open descriptors to the hard one: a connection is a descriptor.</summary>
+    public static void RaiseDescriptorLimit()
+    {
+        ulong* limit = stackalloc ulong[2];
+        int resource = OperatingSystem.IsMacOS() ? 8 : 7;   // RLIMIT_NOFILE
+        if (getrlimit(resource, limit) != 0) return;
+        ulong ceiling = OperatingSystem.IsMacOS() ? Math.Min(limit[1], 10_240) : limit[1];   // OPEN_MAX on macOS
+        if (limit[0] >= ceiling) return;
+        limit[0] = ceiling;
+        _ = setrlimit(resource, limit);
+    }
+
+    private const int SockNonBlock = 0x800, SockCloExec = 0x80000;
+
+    private static void Set(int descriptor, int level, int option, int value) => _ = setsockopt(descriptor, level, option, &value, sizeof(int));
+
+    [LibraryImport("libc", SetLastError = true)] private static partial nint recv(int descriptor, byte* buffer, nuint length, int flags);
+    [LibraryImport("libc", SetLastError = true)] private static partial nint send(int descriptor, byte* buffer, nuint length, int flags);
+    [LibraryImport("libc", SetLastError = true)] private static partial int accept4(int descriptor, byte* address, uint* length, int flags);
+    [LibraryImport("libc", SetLastError = true)] private static partial int accept(int descriptor, byte* address, uint* length);
+    [LibraryImport("libc")] private static partial int fcntl(int descriptor, int command, nint argument);
+    [LibraryImport("libc")] private static partial int setsockopt(int descriptor, int level, int option, void* value, uint length);
+    [LibraryImport("libc")] private static partial int getsockopt(int descriptor, int level, int option, void* value, uint* length);
+    [LibraryImport("libc")] private static partial int getsockname(int descriptor, byte* address, uint* length);
+    [LibraryImport("libc")] private static partial int getpeername(int descriptor, byte* address, uint* length);
+    [LibraryImport("libc")] private static partial int getpeereid(int descriptor, uint* user, uint* group);
+    [LibraryImport("libc")] private static partial int shutdown(int descriptor, int how);
+    [LibraryImport("libc")] private static partial int close(int descriptor);
+    [LibraryImport("libc")] private static partial uint geteuid();
+    [LibraryImport("libc")] private static partial int getrlimit(int resource, ulong* limit);
+    [LibraryImport("libc")] private static partial int setrlimit(int resource, ulong* limit);
+}

@@ -1,0 +1,151 @@
+using CarServer.Rpc.Transport.Native;
+using Microsoft.Extensions.Logging;
+
+namespace CarServer.Rpc.Transport;
+
+/// <summary>Accepts, and hands each connection to one of the loops, in turn.</summary>
+internal sealed class Server : IDisposable
+{
+    /// <summary>More loops than this only help when the loops themselves are the bottleneck, and each costs a stack and a buffer.</summary>
+    private const int MaxLoops = 4;
+
+    /// <summary>Connections over the cap that are being told so; further ones are just closed.</summary>
+    private const int MaxTurnedAway = 256;
+
+    /// <summary>How long accepting rests when the process is out of descriptors.</summary>
+    private static readonly TimeSpan AcceptPause = TimeSpan.FromMilliseconds(200);
+
+    private readonly EventLoop[] _loops;
+    private readonly List<Listener> _listeners = [];
+    private readonly int _maxConnections;
+    private readonly ILogger _log;
+    private readonly Action _onClosed;
+    private int _connections;
+    private int _turnedAway;
+    private int _next;
+    private bool _capLogged;
+    private volatile bool _stopped;
+
+    public Server(int maxConnections, ILogger log)
+    {
+        _maxConnections = maxConnections;
+        _log = log;
+        _onClosed = () => Interlocked.Decrement(ref _connections);
+        Posix.RaiseDescriptorLimit();
+        _loops = new EventLoop[Math.Clamp(Environment.ProcessorCount, 1, MaxLoops)];
+        for (int i = 0; i < _loops.Length; i++) _loops[i] = new EventLoop(i, log);
+    }
+
+    /// <summary>Connections open now, in whatever state.</summary>
+    public int Connections => Volatile.Read(ref _connections);
+
+    /// <summary>Listens. Before <see cref="Start"/>.</summary>
+    /// <param name="newProtocol">What a fresh connection speaks.</param>
+    /// <param name="turnAway">The whole answer a connection over the cap gets.</param>
+    public void Add(Listener listener, Func<bool, IProtocol> newProtocol, byte[] turnAway)
+    {
+        _listeners.Add(listener);
+        _loops[0].AddListener(listener.Descriptor, () => Accept(listener, newProtocol, turnAway));
+    }
+
+    public void Start()
+    {
+        foreach (EventLoop loop in _loops) loop.Start();
+    }
+
+    /// <summary>Accepts nobody any more and removes the Unix sockets' files. Connections go on.</summary>
+    public async Task StopAcceptingAsync()
+    {
+        if (_stopped) return;
+        _stopped = true;
+        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _loops[0].Post(() =>
+        {
+            foreach (Listener listener in _listeners) listener.Dispose();
+            done.SetResult();
+        });
+        await done.Task;
+    }
+
+    /// <summary>Ends the loops; what is still connected is cut off when the process ends.</summary>
+    public void Dispose()
+    {
+        foreach (EventLoop loop in _loops) loop.Dispose();
+    }
+
+    private void Accept(Listener listener, Func<bool, IProtocol> newProtocol, byte[] turnAway)
+    {
+        // A bounded number in a row: connections that are open already have their turn in between.
+        for (int i = 0; i < 64 && !_stopped; i++)
+        {
+            int descriptor = Posix.Accept(listener.Descriptor);
+            if (descriptor < 0)
+            {
+                if (descriptor == -Posix.EMFILE || descriptor == -Posix.ENFILE) Pause(listener);
+                else if (descriptor != -Posix.EAGAIN && descriptor != -Posix.ECONNABORTED) _log.LogWarning("accept failed errno={Errno}", -descriptor);
+                return;
+            }
+            if (!listener.IsUnix) Posix.TuneTcp(descriptor);
+            if (Connections >= _maxConnections)
+            {
+                TurnAway(descriptor, turnAway);
+                continue;
+            }
+            _capLogged = false;
+            Interlocked.Increment(ref _connections);
+            EventLoop loop = _loops[_next++ % _loops.Length];
+            string peer = listener.IsUnix ? "unix" : "tcp";
+            var connection = new Connection(descriptor, loop, newProtocol(listener.IsUnix), peer, _onClosed, _log);
+            Open(connection, Limits.HandshakeTimeout);
+        }
+    }
+
+    private static void Open(Connection connection, TimeSpan deadline)
+    {
+        if (EventLoop.Current == connection.Loop) Now();
+        else connection.Loop.Post(Now);
+
+        void Now()
+        {
+            connection.Loop.Add(connection);
+            connection.SetDeadline(deadline);
+        }
+    }
+
+    private void TurnAway(int descriptor, byte[] answer)
+    {
+        if (!_capLogged) _log.LogWarning("connections refused reason=\"too many connections\" limit={Limit}", _maxConnections);
+        _capLogged = true;   // one line, however many come
+        if (Volatile.Read(ref _turnedAway) >= MaxTurnedAway)
+        {
+            Posix.Close(descriptor);
+            return;
+        }
+        Interlocked.Increment(ref _turnedAway);
+        var connection = new Connection(descriptor, _loops[0], new Refusing(), "refused", () => Interlocked.Decrement(ref _turnedAway), _log);
+        Open(connection, Limits.CloseTimeout);
+        connection.Send(answer);
+        connection.CloseWhenFlushed();
+    }
+
+    private void Pause(Listener listener)
+    {
+        _log.LogWarning("out of file descriptors; accepting rests for {Milliseconds} ms", AcceptPause.TotalMilliseconds);
+        _loops[0].SetListening(listener.Descriptor, false);
+        _ = Resume();
+
+        async Task Resume()
+        {
+            await Task.Delay(AcceptPause);
+            _loops[0].Post(() => { if (!_stopped) _loops[0].SetListening(listener.Descriptor, true); });
+        }
+    }
+
+    /// <summary>A connection that is being told to go; it has nothing to say.</summary>
+    private sealed class Refusing : IProtocol
+    {
+        public void OnBytes(Connection connection, Span<byte> bytes) { }
+        public void OnDeadline(Connection connection) => connection.Abort("refused");
+        public void OnClosed(Connection connection, string reason) { }
+    }
+}

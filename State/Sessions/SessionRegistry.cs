@@ -1,0 +1,53 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using Microsoft.Extensions.Logging;
+
+namespace CarServer.State.Sessions;
+
+/// <summary>The connections that are open, and their farewell.</summary>
+internal sealed class SessionRegistry(ServerState state)
+{
+    private readonly ConcurrentDictionary<string, ClientSession> _sessions = new();
+    private readonly ConcurrentDictionary<Task, byte> _farewells = new();
+
+    public int Count => _sessions.Count;
+
+    public IEnumerable<ClientSession> All => _sessions.Values;
+
+    public ClientSession Open(IClientChannel channel)
+    {
+        while (true)
+        {
+            string id = Guid.NewGuid().ToString("N", CultureInfo.InvariantCulture)[..12];
+            var session = new ClientSession(id, channel, state);
+            if (_sessions.TryAdd(id, session)) return session;
+        }
+    }
+
+    /// <summary>The farewell of protocol 3.2, in its order; only the last step takes time.</summary>
+    public void Close(ClientSession session)
+    {
+        if (!_sessions.TryRemove(session.ClientId, out _)) return;
+        session.MarkClosed();
+        state.Auth.Detach(session);
+        Task sweep = SweepAsync(session);
+        if (sweep.IsCompleted) return;
+        _farewells.TryAdd(sweep, 0);
+        sweep.ContinueWith(done => _farewells.TryRemove(done, out _), TaskScheduler.Default);
+    }
+
+    /// <summary>Waits for the farewells that have begun.</summary>
+    public Task FarewellsAsync() => Task.WhenAll(_farewells.Keys);
+
+    private async Task SweepAsync(ClientSession session)
+    {
+        try
+        {
+            await state.Runs.SweepForDisconnectAsync(session.ClientId);
+        }
+        catch (Exception e)
+        {
+            state.Log.LogError(e, "farewell failed client={Client}", session.ClientId);
+        }
+    }
+}
