@@ -1,0 +1,83 @@
+using System.Text.Json.Serialization;
+using CarServer.Rpc.JsonRpc;
+using CarServer.RunStore;
+using CarServer.State;
+using CarServer.State.Engine;
+using CarServer.State.Events;
+
+namespace CarServer.Rpc.Methods;
+
+/// <summary><c>proposal.submit</c>: runs a plan and tells how each action ended (protocol 10.4).</summary>
+internal static class ProposalMethods
+{
+    /// <summary>Larger proposals leave the read loop, so that the connection's other requests and its tools' replies do not queue behind them.</summary>
+    private const int MaxInlineActions = 256;
+
+    /// <summary>The daemon's default deadline for a handler (protocol 5).</summary>
+    private static readonly TimeSpan DefaultDeadline = TimeSpan.FromMinutes(30);
+
+    /// <summary>On top of what the actions may take: time for everything around them (protocol 5).</summary>
+    private const ulong DeadlineMarginMs = 15_000;
+
+    public static readonly Method[] Rows =
+    [
+        Method.Waiting("proposal.submit", "{ proposal: { actions, id?, source?, timestamp?, context? }, session_id?, scope? }",
+            "Runs a proposal. An action that goes wrong is a result, not an error.",
+            ProposalMethodsJson.Default.ProposalSubmitParams, ProposalMethodsJson.Default.ProposalResult, SubmitAsync,
+            deadline: static p => Deadline(p.Proposal, DefaultDeadline)),
+    ];
+
+    private static Task<ProposalResult> SubmitAsync(Call call, ProposalSubmitParams p)
+    {
+        // With a scope the session id is not looked at (protocol 10.4).
+        if (p.Scope is null && p.SessionId is { } unknown)
+            throw new RefusedException($"unknown session_id '{unknown}': no policy session is open on this connection");
+        return p.Proposal.Actions.Count > MaxInlineActions ? Task.Run(() => RunAsync(call, p)) : RunAsync(call, p);
+    }
+
+    private static async Task<ProposalResult> RunAsync(Call call, ProposalSubmitParams p)
+    {
+        // The turns belong to the run that was current when the proposal came, whatever starts or ends while it runs.
+        string? runId = call.Session.CurrentRunId;
+        Runtime runtime = call.Session.Runtime;
+        if (p.Scope is { } scope)
+        {
+            // A proposal that is going to be refused leaves no event behind.
+            p.Proposal.Check();
+            runtime.Events.Record(EventKind.SessionScope, null, p.Proposal.Id,
+                new("caller", scope.CallerId), new("tenant", StateStore.Tenant(scope.TenantId)));
+        }
+        ProposalResult result = await runtime.SubmitAsync(p.Proposal, p.Scope?.TenantId, call.Abandoned);
+        if (runId is not null) await call.State.Runs.RecordProposalAsync(runId, p.Proposal, result);
+        return result;
+    }
+
+    /// <summary>What all attempts of all actions may take one after another, and a margin; never less than <paramref name="least"/> (protocol 5).</summary>
+    internal static TimeSpan Deadline(ActionProposal proposal, TimeSpan least)
+    {
+        UInt128 ms = DeadlineMarginMs;
+        foreach (AgentAction? action in proposal.Actions)
+        {
+            // A null action is refused by the handler; its deadline is asked for all the same.
+            if (action is not null) ms += (UInt128)(action.TimeoutMs ?? ToolBudget.DefaultMs) * action.Attempts;
+        }
+        TimeSpan sum = EngineLimits.TimerSpan(ms > ulong.MaxValue ? ulong.MaxValue : (ulong)ms);
+        return sum > least ? sum : least;
+    }
+}
+
+/// <param name="SessionId">From <c>session.policy.open</c>.</param>
+/// <param name="Scope">Wins over <paramref name="SessionId"/>.</param>
+internal sealed record ProposalSubmitParams(ActionProposal Proposal, string? SessionId = null, ProposalScope? Scope = null);
+
+/// <summary>For whom a proposal is run. The one object of the protocol that is spelled in camel case.</summary>
+/// <param name="Claims">Carried by the protocol for later checks; nothing looks at it.</param>
+internal sealed record ProposalScope(
+    [property: JsonPropertyName("callerId")] string? CallerId = null,
+    [property: JsonPropertyName("tenantId")] string? TenantId = null,
+    [property: JsonPropertyName("claims")] RawJson Claims = default);
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
+    RespectRequiredConstructorParameters = true, MaxDepth = RawJsonConverter.MaxDepth)]
+[JsonSerializable(typeof(ProposalSubmitParams)), JsonSerializable(typeof(ProposalResult))]
+internal sealed partial class ProposalMethodsJson : JsonSerializerContext;

@@ -1,0 +1,45 @@
+using System.Text.Json.Serialization;
+using CarServer.Rpc.JsonRpc;
+using CarServer.RunStore;
+using CarServer.State.Engine;
+
+namespace CarServer.Rpc.Methods;
+
+/// <summary><c>tools.*</c>: which tools the connection's proposals may call (protocol 7).</summary>
+internal static class ToolsMethods
+{
+    public static readonly Method[] Rows =
+    [
+        Method.Row("tools.register", "[ { name, description?, parameters?, returns?, idempotent?, cache_ttl_secs?, rate_limit? }, … ]",
+            "Registers tools that this client runs; all of them or none.",
+            ToolsMethodsJson.Default.ListToolDefinition, ToolsMethodsJson.Default.Int32, Register),
+        Method.Row("tools.list", "{}", "The registered tools, sorted by name.",
+            ToolsMethodsJson.Default.NoParams, ToolsMethodsJson.Default.ToolsListResult, List),
+        Method.Row("tools.unregister", "{ name }", "Takes a tool back; an unknown name is no error.",
+            ToolsMethodsJson.Default.ToolsUnregisterParams, ToolsMethodsJson.Default.ToolsUnregisterResult, Unregister),
+    ];
+
+    private static int Register(Call call, List<ToolDefinition> definitions) => call.Session.Runtime.Tools.Register(definitions);
+
+    private static ToolsListResult List(Call call, NoParams _)
+    {
+        ToolDefinition[] tools = call.Session.Runtime.Tools.List();
+        return new ToolsListResult(tools, tools.Length);
+    }
+
+    private static ToolsUnregisterResult Unregister(Call call, ToolsUnregisterParams p) =>
+        new(p.Name, call.Session.Runtime.Tools.Unregister(p.Name) ? 1 : 0);
+}
+
+internal sealed record ToolsListResult(ToolDefinition[] Tools, int Count);
+
+internal sealed record ToolsUnregisterParams(string Name);
+
+/// <param name="Removed">1, or 0 when there was no such tool.</param>
+internal sealed record ToolsUnregisterResult(string Unregistered, int Removed);
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
+    RespectRequiredConstructorParameters = true, MaxDepth = RawJsonConverter.MaxDepth)]
+[JsonSerializable(typeof(List<ToolDefinition>)), JsonSerializable(typeof(int)), JsonSerializable(typeof(NoParams))]
+[JsonSerializable(typeof(ToolsListResult)), JsonSerializable(typeof(ToolsUnregisterParams)), JsonSerializable(typeof(ToolsUnregisterResult))]
+internal sealed partial class ToolsMethodsJson : JsonSerializerContext;

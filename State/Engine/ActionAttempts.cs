@@ -1,0 +1,87 @@
+using CarServer.RunStore;
+using CarServer.State.Events;
+
+namespace CarServer.State.Engine;
+
+/// <summary>Step 5 of the pipeline (protocol 10.3): dispatch, with retries, their growing delays and a timer for each attempt.</summary>
+/// <remarks>One per proposal; its actions may run concurrently.</remarks>
+internal sealed class ActionAttempts(Runtime runtime, string proposalId, string? tenant, CancellationToken abandoned)
+{
+    private int _toolCalls;
+    private int _retries;
+
+    /// <summary>Attempts handed to a tool so far.</summary>
+    public int ToolCalls => Volatile.Read(ref _toolCalls);
+
+    /// <summary>Attempts after an action's first, so far.</summary>
+    public int Retries => Volatile.Read(ref _retries);
+
+    /// <summary>Tries until it succeeds, the attempts are used up, or nobody waits any more.</summary>
+    public async ValueTask<ToolOutcome> RunAsync(AgentAction action)
+    {
+        for (ulong attempt = 1; ; attempt++)
+        {
+            ToolOutcome outcome = await AttemptAsync(action, attempt);
+            if (outcome.End == ToolEnd.Succeeded || attempt == action.Attempts || abandoned.IsCancellationRequested) return outcome;
+
+            Interlocked.Increment(ref _retries);
+            runtime.Events.Log(EventKind.ActionRetrying, action.Id, proposalId,
+                new("tool", action.Tool), new("attempt", (long)attempt + 1), new("error", outcome.Error));
+            try
+            {
+                await Task.Delay(EngineLimits.Backoff(attempt), runtime.Clock, abandoned);
+            }
+            catch (OperationCanceledException)
+            {
+                return outcome;
+            }
+        }
+    }
+
+    private ValueTask<ToolOutcome> AttemptAsync(AgentAction action, ulong attempt) => action.Type switch
+    {
+        ActionType.ToolCall => CallToolAsync(action, attempt),
+        ActionType.StateRead => new ValueTask<ToolOutcome>(ToolOutcome.Succeeded(Read(action.Operands.Key!))),
+        ActionType.Assertion => new ValueTask<ToolOutcome>(Assert(action.Operands)),
+        // The write itself is an effect, and effects are applied together at the end.
+        _ => new ValueTask<ToolOutcome>(ToolOutcome.Succeeded(RawJson.Null)),
+    };
+
+    private RawJson Read(string key) => runtime.State.TryGet(tenant, key, out RawJson value) ? value : RawJson.Null;
+
+    private ToolOutcome Assert(StateOperands operands)
+    {
+        bool present = runtime.State.TryGet(tenant, operands.Key!, out RawJson actual);
+        return Preconditions.Problem(operands.Operator, present, actual, operands.Value) is { } problem
+            ? ToolOutcome.Failed($"assertion failed: state['{operands.Key}'] {operands.Operator}: {problem}")
+            : ToolOutcome.Succeeded(RawJson.Null);
+    }
+
+    private async ValueTask<ToolOutcome> CallToolAsync(AgentAction action, ulong attempt)
+    {
+        Interlocked.Increment(ref _toolCalls);
+        // Whoever looks at the journal while the tool runs should see that it runs.
+        runtime.Events.Flush();
+        var call = new ToolCall
+        {
+            ActionId = action.Id,
+            Tool = action.Tool!,
+            Parameters = action.Parameters,
+            TimeoutMs = action.TimeoutMs,
+            Attempt = (uint)Math.Min(attempt, uint.MaxValue),
+            Mode = action.InvocationMode,
+        };
+        return action.TimeoutMs is { } ms ? await CallWithTimerAsync(call, ms) : await runtime.Executor.ExecuteAsync(call, abandoned);
+    }
+
+    /// <summary>The attempt's own timer: it ends the call, and gives the failure its text.</summary>
+    private async ValueTask<ToolOutcome> CallWithTimerAsync(ToolCall call, ulong ms)
+    {
+        string timedOut = $"action timed out after {ms}ms";
+        using var timer = new CancellationTokenSource(EngineLimits.TimerSpan(ms), runtime.Clock);
+        using CancellationTokenRegistration link = abandoned.UnsafeRegister(static state => ((CancellationTokenSource)state!).Cancel(), timer);
+        ToolCall timed = call with { AbandonReason = () => abandoned.IsCancellationRequested ? call.AbandonReason() : timedOut };
+        ToolOutcome outcome = await runtime.Executor.ExecuteAsync(timed, timer.Token);
+        return outcome.End == ToolEnd.Abandoned && !abandoned.IsCancellationRequested ? ToolOutcome.Failed(timedOut) : outcome;
+    }
+}

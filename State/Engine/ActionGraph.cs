@@ -1,0 +1,109 @@
+namespace CarServer.State.Engine;
+
+/// <summary>Which actions have to wait for which: the levels that a proposal runs in (protocol 10.2).</summary>
+/// <param name="Levels">Indexes into the actions, ascending within a level. Every action is in exactly one.</param>
+/// <param name="HasCycle">True when some order had to be broken; the smallest index was then taken first.</param>
+internal sealed record ActionGraph(IReadOnlyList<int[]> Levels, bool HasCycle)
+{
+    /// <remarks>
+    /// An edge goes from the last writer of a key before its reader, from a state write to the next one of the same key, and from each
+    /// id in <c>dependencies</c>. Takes time in proportion to actions and edges, but for sorting the levels.
+    /// </remarks>
+    public static ActionGraph Of(IReadOnlyList<AgentAction> actions)
+    {
+        var edges = new Edges(actions.Count);
+        AddStateEdges(actions, edges);
+        AddDeclaredEdges(actions, edges);
+        return Layer(edges);
+    }
+
+    private static void AddStateEdges(IReadOnlyList<AgentAction> actions, Edges edges)
+    {
+        var lastWriter = new Dictionary<string, int>(StringComparer.Ordinal);
+        var lastStateWrite = new Dictionary<string, int>(StringComparer.Ordinal);
+        for (int i = 0; i < actions.Count; i++)
+        {
+            AgentAction action = actions[i];
+            foreach (string key in action.StateDependencies)
+            {
+                if (lastWriter.TryGetValue(key, out int writer)) edges.Add(writer, i);
+            }
+            if (action.WrittenKey is { } written)
+            {
+                if (lastStateWrite.TryGetValue(written, out int earlier)) edges.Add(earlier, i);
+                lastStateWrite[written] = lastWriter[written] = i;
+            }
+            foreach (string key in action.ExpectedEffects.Keys) lastWriter[key] = i;
+        }
+    }
+
+    private static void AddDeclaredEdges(IReadOnlyList<AgentAction> actions, Edges edges)
+    {
+        if (!actions.Any(action => action.Dependencies.Count > 0)) return;
+        var byId = new Dictionary<string, int>(actions.Count, StringComparer.Ordinal);
+        for (int i = 0; i < actions.Count; i++) byId.TryAdd(actions[i].Id, i);
+        for (int i = 0; i < actions.Count; i++)
+        {
+            foreach (string id in actions[i].Dependencies)
+            {
+                if (byId.TryGetValue(id, out int earlier) && earlier != i) edges.Add(earlier, i);
+            }
+        }
+    }
+
+    /// <summary>Kahn's layering.</summary>
+    private static ActionGraph Layer(Edges edges)
+    {
+        int[] waitsFor = edges.Incoming;
+        var levels = new List<int[]>();
+        var placed = new bool[waitsFor.Length];
+        bool cycle = false;
+        int smallestLeft = 0;
+        List<int> ready = [.. Enumerable.Range(0, waitsFor.Length).Where(i => waitsFor[i] == 0)];
+        for (int left = waitsFor.Length; left > 0; left -= levels[^1].Length)
+        {
+            if (ready.Count == 0)
+            {
+                cycle = true;
+                while (placed[smallestLeft]) smallestLeft++;
+                ready.Add(smallestLeft);
+            }
+            int[] level = [.. ready];
+            Array.Sort(level);
+            levels.Add(level);
+            ready.Clear();
+            foreach (int done in level) placed[done] = true;
+            foreach (int done in level)
+            {
+                for (int edge = edges.First[done]; edge >= 0; edge = edges.List[edge].Next)
+                {
+                    int next = edges.List[edge].To;
+                    if (--waitsFor[next] == 0 && !placed[next]) ready.Add(next);
+                }
+            }
+        }
+        return new ActionGraph(levels, cycle);
+    }
+
+    /// <summary>Outgoing edges as linked lists in one array: nothing is allocated for an action that has none.</summary>
+    private sealed class Edges
+    {
+        public Edges(int count)
+        {
+            Incoming = new int[count];
+            First = new int[count];
+            Array.Fill(First, -1);
+        }
+
+        public int[] Incoming { get; }
+        public int[] First { get; }
+        public List<(int To, int Next)> List { get; } = [];
+
+        public void Add(int from, int to)
+        {
+            List.Add((to, First[from]));
+            First[from] = List.Count - 1;
+            Incoming[to]++;
+        }
+    }
+}

@@ -1,0 +1,122 @@
+using System.Runtime.InteropServices;
+using CarServer.RunStore;
+using CarServer.State.Events;
+
+namespace CarServer.State.Engine;
+
+/// <summary>The way of one action from first look to result (protocol 10.3).</summary>
+/// <remarks>One per proposal; its actions may run concurrently. An action that has nothing to wait for ends before the call returns, without a task.</remarks>
+internal sealed class ActionPipeline(Runtime runtime, string proposalId, string? tenant, StateUndo? undo, CancellationToken abandoned)
+{
+    private readonly ActionAttempts _attempts = new(runtime, proposalId, tenant, abandoned);
+
+    public int ToolCalls => _attempts.ToolCalls;
+    public int Retries => _attempts.Retries;
+
+    public async ValueTask<ActionResult> RunAsync(AgentAction action)
+    {
+        long started = runtime.Clock.GetTimestamp();
+
+        // An idempotent call that has succeeded before is not looked at again.
+        if (IdempotencyKey(action) is { } known && runtime.Successes.TryGet(known, out RawJson remembered))
+            return Succeed(action, remembered, EventKind.ActionDeduplicated, started);
+
+        if (ActionValidation.Problem(action, tenant, runtime.State, runtime.Tools) is { } problem) return Reject(action, problem, started);
+        Record(EventKind.ActionValidated, action);
+
+        Record(EventKind.ActionExecuting, action);
+        ToolOutcome outcome = await _attempts.RunAsync(action);
+        if (outcome.End != ToolEnd.Succeeded) return Fail(action, outcome.Error, started);
+
+        ActionResult result = Succeed(action, outcome.Output, EventKind.ActionSucceeded, started);
+        if (result.Status == ActionStatus.Succeeded && IdempotencyKey(action) is { } key) runtime.Successes.Keep(key, outcome.Output);
+        return result;
+    }
+
+    /// <summary>Null for an action that is not to be remembered.</summary>
+    public IdempotencyCache.Key? IdempotencyKey(AgentAction action) =>
+        action is { Idempotent: true, Type: ActionType.ToolCall, Tool: { } tool } ? new IdempotencyCache.Key(tenant, tool, action.Parameters) : null;
+
+    /// <summary>The result of an action that is not going to be looked at.</summary>
+    public ActionResult Skip(AgentAction action, string reason)
+    {
+        Record(EventKind.ActionSkipped, action, reason);
+        return new ActionResult
+        {
+            ActionId = action.Id, Status = ActionStatus.Skipped, Error = reason, Timestamp = Now, Output = RawJson.Null,
+        };
+    }
+
+    private DateTime Now => runtime.Clock.GetUtcNow().UtcDateTime;
+
+    private ActionResult Reject(AgentAction action, string error, long started)
+    {
+        Record(EventKind.ActionRejected, action, error);
+        return Ended(action, ActionStatus.Rejected, started) with { Error = error };
+    }
+
+    private ActionResult Fail(AgentAction action, string? error, long started)
+    {
+        Record(EventKind.ActionFailed, action, error);
+        return Ended(action, ActionStatus.Failed, started) with { Error = error };
+    }
+
+    /// <summary>Applies the action's effects, all or none; where the state refuses them, the action has failed after all.</summary>
+    private ActionResult Succeed(AgentAction action, RawJson output, EventKind kind, long started)
+    {
+        int count = action.ExpectedEffects.Count + (WritesOwnKey(action) ? 1 : 0);
+        if (count == 0)
+        {
+            Record(kind, action);
+            return Ended(action, ActionStatus.Succeeded, started) with { Output = output };
+        }
+
+        StateTransition single = default;
+        Span<StateTransition> written = count == 1 ? new Span<StateTransition>(ref single) : new StateTransition[count];
+        try
+        {
+            Apply(action, written);
+        }
+        catch (RefusedException refused)
+        {
+            return Fail(action, refused.Message, started);
+        }
+        Record(kind, action);
+        var changes = new Dictionary<string, RawJson>(count, StringComparer.Ordinal);
+        foreach (StateTransition transition in written)
+        {
+            changes[transition.Key] = transition.NewValue;
+            runtime.RecordStateChange(tenant, transition, action.Id, proposalId);
+        }
+        return Ended(action, ActionStatus.Succeeded, started) with { Output = output, StateChanges = changes };
+    }
+
+    /// <summary>A write whose key is an expected effect, too, would be overwritten at once: the effect stands for both.</summary>
+    private static bool WritesOwnKey(AgentAction action) => action.WrittenKey is { } key && !action.ExpectedEffects.ContainsKey(key);
+
+    private void Apply(AgentAction action, Span<StateTransition> transitions)
+    {
+        if (action.ExpectedEffects.Count == 0)
+        {
+            runtime.State.Apply(tenant, [new StateWrite(action.WrittenKey!, action.Operands.Value)], undo, transitions);
+            return;
+        }
+        var writes = new List<StateWrite>(transitions.Length);
+        if (WritesOwnKey(action)) writes.Add(new StateWrite(action.WrittenKey!, action.Operands.Value));
+        foreach ((string key, RawJson value) in action.ExpectedEffects) writes.Add(new StateWrite(key, value));
+        runtime.State.Apply(tenant, CollectionsMarshal.AsSpan(writes), undo, transitions);
+    }
+
+    private ActionResult Ended(AgentAction action, ActionStatus status, long started) => new()
+    {
+        ActionId = action.Id,
+        Status = status,
+        Output = RawJson.Null,
+        DurationMs = runtime.Clock.GetElapsedTime(started).TotalMilliseconds,
+        Timestamp = Now,
+    };
+
+    /// <summary>Every event of a tool call carries its tool; other actions have none.</summary>
+    private void Record(EventKind kind, AgentAction action, string? error = null) =>
+        runtime.Events.Record(kind, action.Id, proposalId, new("tool", action.Tool), new("error", error));
+}

@@ -1,0 +1,59 @@
+using CarServer.RunStore;
+
+namespace CarServer.State.Engine;
+
+/// <summary>Step 3 of the pipeline (protocol 10.3): may this action run at all, as things stand now? It changes nothing.</summary>
+internal static class ActionValidation
+{
+    /// <summary>Why the action is rejected, or null. The first problem in the protocol's order: type, tool, parameters, preconditions, dependencies.</summary>
+    public static string? Problem(AgentAction action, string? tenant, StateStore state, ToolRegistry tools) =>
+        (action.Type == ActionType.ToolCall ? ToolProblem(action, tools) : OperandProblem(action, tenant))
+        ?? EffectProblem(action, tenant)
+        ?? PreconditionProblem(action, tenant, state)
+        ?? DependencyProblem(action, tenant, state);
+
+    private static string? ToolProblem(AgentAction action, ToolRegistry tools)
+    {
+        if (action.Tool is not { } tool) return "tool_call action has no tool specified";
+        return tools.Find(tool) is { } registered
+            ? registered.Parameters.Problem(tool, action.Parameters)
+            : $"tool '{tool}' is not registered";
+    }
+
+    private static string? OperandProblem(AgentAction action, string? tenant)
+    {
+        if (action.Operands.Key is { } key) return action.Type == ActionType.StateWrite ? StateStore.KeyProblem(tenant, key) : null;
+        string type = action.Type switch { ActionType.StateWrite => "state_write", ActionType.StateRead => "state_read", _ => "assertion" };
+        return $"{type} action needs parameters.key, a string";
+    }
+
+    private static string? EffectProblem(AgentAction action, string? tenant)
+    {
+        foreach (string key in action.ExpectedEffects.Keys)
+        {
+            if (StateStore.KeyProblem(tenant, key) is { } problem) return problem;
+        }
+        return null;
+    }
+
+    private static string? PreconditionProblem(AgentAction action, string? tenant, StateStore state)
+    {
+        foreach (Precondition precondition in action.Preconditions)
+        {
+            bool present = state.TryGet(tenant, precondition.Key, out RawJson actual);
+            if (Preconditions.Problem(precondition.Operator, present, actual, precondition.Value) is not { } problem) continue;
+            string described = precondition.Description.Length == 0 ? "" : $" ({precondition.Description})";
+            return $"precondition failed: state['{precondition.Key}'] {precondition.Operator}: {problem}{described}";
+        }
+        return null;
+    }
+
+    private static string? DependencyProblem(AgentAction action, string? tenant, StateStore state)
+    {
+        foreach (string key in action.StateDependencies)
+        {
+            if (!state.TryGet(tenant, key, out _)) return $"state dependency '{key}' not found";
+        }
+        return null;
+    }
+}

@@ -1,0 +1,49 @@
+using CarServer.State.Sessions;
+
+namespace CarServer.State.Engine;
+
+/// <summary>Runs tools by asking the session's own client: <c>tools.execute</c>, and <c>tools.cancel</c> for a call given up (protocol 4).</summary>
+/// <param name="toolTimeout">The text of <c>CAR_TOOL_TIMEOUT</c>, asked at every call without a timeout of its own.</param>
+internal sealed class ClientToolExecutor(IClientChannel channel, Func<string?> toolTimeout) : IToolExecutor
+{
+    /// <summary>As the composition root builds it. The channel keeps the time of its own waits, so the clock is not needed here.</summary>
+    public ClientToolExecutor(IClientChannel channel, TimeProvider _, Func<string?> toolTimeout) : this(channel, toolTimeout) { }
+
+    public async Task<ToolOutcome> ExecuteAsync(ToolCall call, CancellationToken abandoned)
+    {
+        if (call.Mode != InvocationMode.OneShot)
+            return ToolOutcome.Failed($"tool '{call.Tool}' does not support streaming/long-running invocation");
+        if (abandoned.IsCancellationRequested) return ToolOutcome.Abandoned(AbandonedText(call));
+
+        ulong budget = ToolBudget.Milliseconds(call.TimeoutMs, call.TimeoutMs is null ? toolTimeout() : null);
+        string requestId = channel.NextCallbackId();
+        var parameters = new ToolExecuteParams(call.ActionId, call.Tool, call.Parameters, call.TimeoutMs, call.Attempt, requestId);
+        CallbackReply reply = await channel.CallAsync(requestId, "tools.execute", parameters, ToolExecuteJson.Default.ToolExecuteParams,
+            EngineLimits.TimerSpan(budget), abandoned);
+
+        switch (reply.End)
+        {
+            case CallbackEnd.Replied:
+                return ToolOutcome.Succeeded(reply.Result);
+            case CallbackEnd.Refused:
+                return ToolOutcome.Failed(reply.Error ?? $"tool '{call.Tool}' failed without a message");
+            case CallbackEnd.NotSent:
+                return ToolOutcome.Failed($"failed to send tool callback: {reply.Error}");
+            case CallbackEnd.TimedOut:
+                string late = $"tool '{call.Tool}' callback timed out ({budget / 1_000}s)";
+                Cancel(call, requestId, late);
+                return ToolOutcome.Failed(late);
+            case CallbackEnd.Abandoned when !channel.IsClosed:
+                Cancel(call, requestId, call.AbandonReason());
+                return ToolOutcome.Abandoned(AbandonedText(call));
+            default:
+                return ToolOutcome.Failed($"tool '{call.Tool}' callback channel closed");
+        }
+    }
+
+    /// <summary>Tells the client that nobody waits for its answer. At most once per callback: a callback ends once.</summary>
+    private void Cancel(ToolCall call, string requestId, string reason) =>
+        channel.Notify("tools.cancel", new ToolCancelParams(requestId, call.ActionId, reason), ToolExecuteJson.Default.ToolCancelParams);
+
+    private static string AbandonedText(ToolCall call) => $"tool '{call.Tool}' callback abandoned: {call.AbandonReason()}";
+}

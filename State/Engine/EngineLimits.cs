@@ -1,0 +1,38 @@
+namespace CarServer.State.Engine;
+
+/// <summary>Bounds of a proposal and of what its execution waits for, each with its reason.</summary>
+/// <remarks>The bounds of the state store, the tool registry and the idempotency cache stand with them.</remarks>
+internal static class EngineLimits
+{
+    /// <summary>A plan that a model writes has tens of actions; ten thousand leaves room for generated ones and still runs in well under a second.</summary>
+    public const int MaxActions = 10_000;
+
+    /// <summary>Characters of a proposal or action id: it is repeated in every event of its action, so it must stay an id and not become a payload.</summary>
+    public const int MaxIdChars = 1_024;
+
+    /// <summary>Characters of a tool's name, for the same reason. Model providers allow 64 to 128.</summary>
+    public const int MaxToolNameChars = 256;
+
+    /// <summary>
+    /// Longest time one timer is asked to wait, in milliseconds: about 24.8 days, what every timer interface takes. A larger
+    /// <c>timeout_ms</c> is honoured up to here; texts still show what was asked for.
+    /// </summary>
+    public const ulong MaxTimerMs = int.MaxValue;
+
+    /// <summary>Delay before the first retry (protocol 10.3); it doubles with every further one.</summary>
+    public const ulong FirstBackoffMs = 100;
+
+    /// <summary>The doubling stops at half an hour, the default deadline of a handler: nobody waits for a retry beyond it.</summary>
+    public const ulong MaxBackoffMs = 30 * 60 * 1_000;
+
+    /// <summary>Delay before retry <paramref name="retry"/>, counted from 1: <c>100·2^(retry-1)</c> ms.</summary>
+    public static TimeSpan Backoff(ulong retry)
+    {
+        // 2^15 is past the cap already, and a larger shift would wrap around.
+        ulong delay = retry > 15 ? MaxBackoffMs : Math.Min(FirstBackoffMs << (int)(retry - 1), MaxBackoffMs);
+        return TimeSpan.FromMilliseconds(delay);
+    }
+
+    /// <summary>What a timer is set to for <paramref name="milliseconds"/>.</summary>
+    public static TimeSpan TimerSpan(ulong milliseconds) => TimeSpan.FromMilliseconds((long)Math.Min(milliseconds, MaxTimerMs));
+}

@@ -1,0 +1,154 @@
+using CarServer.RunStore;
+using CarServer.State.Events;
+
+namespace CarServer.State.Engine;
+
+/// <summary>One execution of one proposal: its levels, what a bad action means for the rest, rollback, cost (protocol 10.2 to 10.4).</summary>
+internal sealed class ProposalRun
+{
+    private readonly Runtime _runtime;
+    private readonly ActionProposal _proposal;
+    private readonly string? _tenant;
+    private readonly CancellationToken _abandoned;
+    private readonly StateUndo? _undo;
+    private readonly ActionPipeline _pipeline;
+    private readonly ActionResult?[] _results;
+
+    /// <summary>Why the rest is skipped; null as long as it is not.</summary>
+    private string? _stopped;
+    private bool _rollBack;
+
+    public ProposalRun(Runtime runtime, ActionProposal proposal, string? tenant, CancellationToken abandoned)
+    {
+        _runtime = runtime;
+        _proposal = proposal;
+        _tenant = tenant;
+        _abandoned = abandoned;
+        // Only a failure with `abort` ever rolls back; without one nothing has to be remembered.
+        if (proposal.Actions.Exists(action => action.FailureBehavior == FailureBehavior.Abort)) _undo = new StateUndo();
+        _pipeline = new ActionPipeline(runtime, proposal.Id, tenant, _undo, abandoned);
+        _results = new ActionResult?[proposal.Actions.Count];
+    }
+
+    public async Task<ProposalResult> ExecuteAsync()
+    {
+        long started = _runtime.Clock.GetTimestamp();
+        _runtime.Events.Record(EventKind.ProposalReceived, null, _proposal.Id, new("source", _proposal.Source),
+            new("actions", _proposal.Actions.Count), new("tenant", _tenant), new("context", _proposal.Context));
+        try
+        {
+            foreach (int[] level in ActionGraph.Of(_proposal.Actions).Levels)
+            {
+                if (IsStopped) break;
+                if (RunsOneByOne(level)) await RunOneByOneAsync(level);
+                else await RunTogetherAsync(level);
+            }
+            SkipTheRest();
+            if (_rollBack && _undo is { } undo) RollBack(undo);
+            return new ProposalResult(_proposal.Id, _results!, Cost(started));
+        }
+        finally
+        {
+            _runtime.Events.Flush();
+        }
+    }
+
+    /// <summary>One action that may abort is enough: its rollback must not meet peers that are still writing.</summary>
+    private bool RunsOneByOne(int[] level) =>
+        level.Length == 1 || Array.Exists(level, i => _proposal.Actions[i].FailureBehavior == FailureBehavior.Abort);
+
+    private async Task RunOneByOneAsync(int[] level)
+    {
+        foreach (int i in level)
+        {
+            if (IsStopped) return;
+            ActionResult result = await _pipeline.RunAsync(_proposal.Actions[i]);
+            _results[i] = result;
+            Judge(_proposal.Actions[i], result);
+        }
+    }
+
+    private async Task RunTogetherAsync(int[] level)
+    {
+        List<Task>? waiting = null;
+        foreach (int i in level)
+        {
+            if (_abandoned.IsCancellationRequested) break;
+            ValueTask<ActionResult> running = _pipeline.RunAsync(_proposal.Actions[i]);
+            if (running.IsCompletedSuccessfully) _results[i] = running.Result;
+            else (waiting ??= []).Add(KeepAsync(i, running));
+        }
+        if (waiting is not null) await Task.WhenAll(waiting);
+        foreach (int i in level)
+        {
+            if (_results[i] is { } result) Judge(_proposal.Actions[i], result);
+        }
+    }
+
+    private async Task KeepAsync(int i, ValueTask<ActionResult> running)
+    {
+        _results[i] = await running;
+        // A peer may go on for long; the journal should not keep this end back until then.
+        _runtime.Events.Flush();
+    }
+
+    private bool IsStopped
+    {
+        get
+        {
+            if (_stopped is null && _abandoned.IsCancellationRequested) _stopped = "skipped: the request was abandoned";
+            return _stopped is not null;
+        }
+    }
+
+    /// <summary>The table of protocol 10.3: only a failure with <c>abort</c> rolls back; a rejection is never retried and never rolled back.</summary>
+    private void Judge(AgentAction action, ActionResult result)
+    {
+        if (result.Status == ActionStatus.Succeeded || action.FailureBehavior == FailureBehavior.Skip) return;
+        bool failed = result.Status == ActionStatus.Failed;
+        _stopped ??= $"skipped: action '{action.Id}' {(failed ? "failed" : "was rejected")}";
+        _rollBack |= failed && action.FailureBehavior == FailureBehavior.Abort;
+    }
+
+    private void SkipTheRest()
+    {
+        for (int i = 0; i < _results.Length; i++)
+        {
+            if (_results[i] is null && IsStopped) _results[i] = _pipeline.Skip(_proposal.Actions[i], _stopped!);
+        }
+    }
+
+    private void RollBack(StateUndo undo)
+    {
+        _runtime.Events.Record(EventKind.StateSnapshot, null, _proposal.Id,
+            new("tenant", _tenant), new("keys", _runtime.State.Count(_tenant)), new("written", undo.Keys));
+        List<StateTransition> restored = _runtime.State.Rollback(_tenant, undo);
+        _runtime.Events.Record(EventKind.StateRollback, null, _proposal.Id,
+            new("tenant", _tenant), new("restored", restored.Count), new("kept", undo.Keys - restored.Count));
+
+        var forgotten = new List<IdempotencyCache.Key>();
+        for (int i = 0; i < _results.Length; i++)
+        {
+            if (_results[i] is not { Status: ActionStatus.Succeeded } success) continue;
+            _results[i] = success with { RolledBack = true };
+            if (_pipeline.IdempotencyKey(_proposal.Actions[i]) is { } key) forgotten.Add(key);
+        }
+        _runtime.Successes.Forget(forgotten);
+    }
+
+    private CostSummary Cost(long started)
+    {
+        int executed = 0, skipped = 0, rejected = 0;
+        foreach (ActionResult? result in _results)
+        {
+            switch (result!.Status)
+            {
+                case ActionStatus.Rejected: rejected++; break;
+                case ActionStatus.Skipped: skipped++; break;
+                default: executed++; break;
+            }
+        }
+        return new CostSummary(_pipeline.ToolCalls, executed, skipped, rejected,
+            _runtime.Clock.GetElapsedTime(started).TotalMilliseconds, _pipeline.Retries);
+    }
+}

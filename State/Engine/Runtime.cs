@@ -1,0 +1,39 @@
+using CarServer.RunStore;
+using CarServer.State.Events;
+
+namespace CarServer.State.Engine;
+
+/// <summary>Everything a session can run proposals with: its state, its tools, its events (protocol 3.1). Any thread; proposals may overlap.</summary>
+internal sealed class Runtime(EventLog events, IToolExecutor tools, TimeProvider clock)
+{
+    public StateStore State { get; } = new();
+    public ToolRegistry Tools { get; } = new();
+    public EventLog Events => events;
+
+    internal IdempotencyCache Successes { get; } = new();
+    internal IToolExecutor Executor => tools;
+    internal TimeProvider Clock => clock;
+
+    /// <summary>Runs a proposal. What goes wrong with an action is in its result; only a proposal that is none throws.</summary>
+    /// <param name="tenant">Whose state it works on; blank for nobody's.</param>
+    /// <param name="abandoned">Ends what waits; actions that have not begun are skipped.</param>
+    /// <remarks>Runs on the caller's thread until it first waits, and to its end when nothing waits.</remarks>
+    /// <exception cref="RefusedException">See <see cref="ActionProposal.Check"/>; nothing ran.</exception>
+    public async Task<ProposalResult> SubmitAsync(ActionProposal proposal, string? tenant, CancellationToken abandoned)
+    {
+        proposal.Check();
+        return await new ProposalRun(this, proposal, StateStore.Tenant(tenant), abandoned).ExecuteAsync();
+    }
+
+    /// <summary>Writes one key outside of any proposal: <c>state.set</c>.</summary>
+    /// <exception cref="RefusedException">The key is not allowed, or a limit would be passed.</exception>
+    public void SetState(string? tenant, string key, RawJson value)
+    {
+        RecordStateChange(StateStore.Tenant(tenant), State.Set(tenant, key, value), actionId: "", proposalId: null);
+        events.Flush();
+    }
+
+    internal void RecordStateChange(string? tenant, StateTransition transition, string actionId, string? proposalId) =>
+        events.Record(EventKind.StateChanged, actionId, proposalId, new("key", StateStore.StoredKey(tenant, transition.Key)),
+            new("tenant", tenant), new("old_value", transition.OldValue), new("new_value", transition.NewValue));
+}
