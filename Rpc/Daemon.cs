@@ -6,6 +6,7 @@ using CarServer.Rpc.Methods;
 using CarServer.Rpc.Transport;
 using CarServer.Rpc.Transport.Native;
 using CarServer.Rpc.WebSocket;
+using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Sessions;
 using Microsoft.Extensions.Logging;
@@ -27,7 +28,7 @@ internal sealed class Daemon : IAsyncDisposable
     private readonly Server _server;
     private readonly SidePort _sidePort;
     private readonly List<Listener> _listeners = [];
-    private readonly List<string> _secrets = [];
+    private readonly List<(string Path, string Token)> _secrets = [];
     private Listener? _side;
 
     private Daemon(DaemonOptions options, ILoggerFactory logs)
@@ -36,14 +37,13 @@ internal sealed class Daemon : IAsyncDisposable
         _logs = logs;
         _log = logs.CreateLogger("daemon");
 
-        PrivateFiles.CreateOwnDirectory(options.Root);
-        PrivateFiles.CreateOwnDirectory(Path.Combine(options.Root, "run"));
+        OwnDirectory(options.Root);
+        OwnDirectory(Path.Combine(options.Root, "run"));
         _lock = TakeLock(Path.Combine(options.Root, "run", "daemon.lock"));
         bool primary = _lock is not null && (options.SocketPath is null || options.SocketIsExplicit || !Listener.Answers(options.SocketPath));
 
         _state = ServerState.With(new ServerStateConfig { JournalDirectory = options.JournalDirectory, LoggerFactory = logs, IsPrimary = primary });
-        _state.Runs.Open(adopt: primary);
-        string? token = InstallTokens(primary);
+        string? token = InstallTokens();
         _dispatcher = new Dispatcher(_state, AllMethods.Table, logs.CreateLogger("rpc"))
         {
             MaxMessageBytes = options.MaxMessageBytes,
@@ -62,6 +62,8 @@ internal sealed class Daemon : IAsyncDisposable
         using ILoggerFactory logs = Logging.Create(options.LogLevel, options.LogFormat);
         await using var daemon = new Daemon(options, logs);
         foreach (string notice in notices) daemon._log.LogWarning("{Notice}", notice);
+        if (daemon._state.Info.IsPrimary) await daemon._state.Runs.RecoverAsync();
+        daemon.WriteTokens();
         daemon.Listen();
 
         var stop = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -79,7 +81,7 @@ internal sealed class Daemon : IAsyncDisposable
         foreach (Listener listener in _listeners) listener.Dispose();
         _server.Dispose();
         await _state.DisposeAsync();
-        foreach (string secret in _secrets) File.Delete(secret);
+        foreach ((string path, _) in _secrets) File.Delete(path);
         _lock?.Dispose();
     }
 
@@ -167,24 +169,45 @@ internal sealed class Daemon : IAsyncDisposable
 
     private static IPAddress SideAddress(IPEndPoint main) => main.AddressFamily == AddressFamily.InterNetworkV6 ? IPAddress.IPv6Loopback : IPAddress.Loopback;
 
-    private string? InstallTokens(bool primary)
+    /// <returns>The auth token; null when auth is off.</returns>
+    private string? InstallTokens()
     {
         if (_options.NoAuth) return null;
         string auth = _options.AuthToken ?? Entropy.Token();
         string host = Entropy.Token();
         _state.Auth.InstallAuthToken(auth);
         _state.Auth.InstallHostToken(host);
-        if (!primary) return auth;
-        PrivateFiles.CreateOwnDirectory(_options.TokenDirectory);
-        Write("auth-token", auth);
-        Write("host-token", host);
-        return auth;
-
-        void Write(string name, string token)
+        if (_state.Info.IsPrimary)
         {
-            string path = Path.Combine(_options.TokenDirectory, name);
-            PrivateFiles.WriteSecret(path, token);
-            _secrets.Add(path);
+            _secrets.Add((Path.Combine(_options.TokenDirectory, "auth-token"), auth));
+            _secrets.Add((Path.Combine(_options.TokenDirectory, "host-token"), host));
+        }
+        return auth;
+    }
+
+    /// <summary>Before anything listens: whoever can connect can also read the token that belongs to this launch.</summary>
+    private void WriteTokens()
+    {
+        if (_secrets.Count == 0) return;
+        OwnDirectory(_options.TokenDirectory);
+        foreach ((string path, string token) in _secrets) OrCannotStart($"cannot write {path}", () => SecretFile.Write(path, token));
+    }
+
+    private static void OwnDirectory(string path) => OrCannotStart($"cannot use the directory {path}", () =>
+    {
+        PrivateFiles.CreateDirectory(path);
+        PrivateFiles.Tighten(path);
+    });
+
+    private static void OrCannotStart(string what, Action work)
+    {
+        try
+        {
+            work();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new DaemonStartException($"{what}: {(e is UnauthorizedAccessException ? "permission denied" : e.Message)}");
         }
     }
 

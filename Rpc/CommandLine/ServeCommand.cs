@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
 using System.Text;
+using CarServer.Rpc.Transport;
 
 namespace CarServer.Rpc.CommandLine;
 

@@ -169,7 +169,7 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel
             answer.WriteError(code, message);
         }
         answer.End();
-        if (method.Access == Access.Anyone && IsKnown) Messages.EndProbation();
+        if (method!.Access == Access.Anyone && IsKnown) Messages.EndProbation();
     }
 
     private Method? Find(in Envelope envelope)

@@ -22,8 +22,8 @@ internal static class DiscoverMethods
 
     internal static RawJson Build(MethodTable table)
     {
-        var methods = new JsonArray();
-        foreach (Method method in table.All) methods.Add(Describe(method));
+        JsonArray methods = [];
+        foreach (Method method in table.All) methods.Add((JsonNode)Describe(method));
         var document = new JsonObject
         {
             ["openrpc"] = "1.3.2",
@@ -42,21 +42,21 @@ internal static class DiscoverMethods
     private static JsonObject Describe(Method method)
     {
         JsonNode schema = Schema(method.ParamsType);
-        var parameters = new JsonArray();
+        JsonArray parameters = [];
         string structure = "by-name";
         if (schema is JsonObject shape && shape["properties"] is JsonObject properties)
         {
             HashSet<string> required = shape["required"] is JsonArray names ? [.. names.Select(n => (string)n!)] : [];
             foreach ((string name, JsonNode? property) in properties.OrderBy(p => !required.Contains(p.Key)))
             {
-                parameters.Add(new JsonObject { ["name"] = name, ["required"] = required.Contains(name), ["schema"] = property?.DeepClone() ?? true });
+                parameters.Add((JsonNode)new JsonObject { ["name"] = name, ["required"] = required.Contains(name), ["schema"] = property?.DeepClone() ?? true });
             }
         }
         else if (method.ParamsType.Kind == JsonTypeInfoKind.Enumerable)
         {
             // The protocol has methods whose params are a bare array; OpenRPC can only name its elements.
             structure = "by-position";
-            parameters.Add(new JsonObject { ["name"] = "items", ["required"] = false, ["schema"] = (schema as JsonObject)?["items"]?.DeepClone() ?? true });
+            parameters.Add((JsonNode)new JsonObject { ["name"] = "items", ["required"] = false, ["schema"] = (schema as JsonObject)?["items"]?.DeepClone() ?? true });
         }
         return new JsonObject
         {

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
 using CarServer.Rpc.Transport.Native;
+using CarServer.RunStore;
 
 namespace CarServer.Rpc.Transport;
 
@@ -66,7 +67,14 @@ internal sealed class Listener : IDisposable
         try { endPoint = new UnixDomainSocketEndPoint(path); }
         catch (ArgumentOutOfRangeException) { throw new DaemonStartException($"socket path is too long for this system: {path}"); }
 
-        PrivateFiles.CreateDirectory(directory);
+        try
+        {
+            PrivateFiles.CreateDirectory(directory);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new DaemonStartException($"cannot create the directory {directory}: {e.Message}");
+        }
         if (File.Exists(path) || Directory.Exists(path))
         {
             if (Answers(path)) throw new DaemonStartException($"another process answers on {path}");

@@ -33,7 +33,7 @@ internal sealed unsafe partial class KqueuePoller : Poller
 
     public override int Wait(Span<Ready> ready, int timeout)
     {
-        Time limit = new() { Seconds = timeout / 1000, Nanoseconds = timeout % 1000 * 1_000_000L };
+        Time limit = new() { Seconds = timeout / 1000, Nanoseconds = timeout % 1000 * 1_000_000 };
         int n = kevent(_queue, null, 0, _events, Math.Min(Capacity, ready.Length), timeout < 0 ? null : &limit);
         for (int i = 0; i < n; i++)
             ready[i] = new Ready(_events[i].Token, _events[i].Filter == FilterRead, _events[i].Filter == FilterWrite);
