@@ -32,6 +32,7 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     private bool _interestRead = true;
     private bool _closeWhenFlushed;
     private bool _finished;      // our FIN is out: what still comes is thrown away
+    private string? _abortReason;
     private int _closed;
 
     public int Descriptor { get; } = descriptor;
@@ -46,7 +47,8 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     /// <summary>The nearest moment, in <see cref="Environment.TickCount64"/>, at which <see cref="OnDeadline"/> has work.</summary>
     internal long Deadline => Math.Min(_protocolDeadline, _stallDeadline);
 
-    public bool IsClosed => Volatile.Read(ref _closed) != 0;
+    /// <summary>True once the connection is closed, or will be as soon as the input at hand is dealt with.</summary>
+    public bool IsClosed => Volatile.Read(ref _closed) != 0 || _abortReason is not null;
 
     /// <summary>True while this thread deals with this connection's input: what is written then leaves in one batch.</summary>
     public bool IsReadingHere => EventLoop.Current is { } loop && loop.Reading == this;
@@ -107,17 +109,26 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
         if (_outbox.Waiting == 0) FinishWriting();
     }
 
-    /// <summary>Closes at once; the first reason stands. From another thread: soon.</summary>
+    /// <summary>Closes at once; the first reason stands. From another thread, or while this connection's input is read: soon.</summary>
     public void Abort(string reason)
     {
         if (IsClosed) return;
-        if (EventLoop.Current == Loop) Close(reason);
+        // A message that is being dealt with lies in memory that closing would give back.
+        if (IsReadingHere) _abortReason = reason;
+        else if (EventLoop.Current == Loop) Close(reason);
         else Loop.Post(() => Close(reason));
+    }
+
+    /// <summary>The loop is through with this connection's input.</summary>
+    internal void EndReading(FrameBuffer batch)
+    {
+        FlushBatch(batch);
+        if (_abortReason is { } reason) Close(reason);
     }
 
     internal void OnReadable(byte[] buffer)
     {
-        if (IsClosed) return;
+        if (IsClosed) return;   // OnWritable may have closed it
         int n = Posix.Receive(Descriptor, buffer);
         if (n == -Posix.EAGAIN) return;
         if (n <= 0)
@@ -200,7 +211,7 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     private void Close(string reason)
     {
         if (Interlocked.Exchange(ref _closed, 1) != 0) return;
-        if (IsReadingHere) Loop.Batch.Clear();
+        if (IsReadingHere) Loop.Batch.Clear();   // nobody is left to read it
         _protocolDeadline = _stallDeadline = long.MaxValue;
         Loop.Remove(this);
         _outbox.Close();

@@ -92,7 +92,7 @@ internal sealed class EventLoop : IDisposable
     public void Dispose()
     {
         Post(() => _stopping = true);
-        if (Thread.CurrentThread != _thread) _thread.Join();
+        if (_thread.IsAlive) _thread.Join();
         _poller.Dispose();
         ((IDisposable)Batch).Dispose();
     }
@@ -131,14 +131,15 @@ internal sealed class EventLoop : IDisposable
         {
             if (ready.Writable) connection.OnWritable();
             if (ready.Readable) connection.OnReadable(_receive);
-            connection.FlushBatch(Batch);
+            connection.EndReading(Batch);
         }
         catch (Exception e)
         {
             // A defect in one connection's handling must not take the other connections of this loop with it.
             _log.LogError(e, "connection failed unexpectedly peer={Peer}", connection.Peer);
             Batch.Clear();
-            connection.Abort("internal error");
+            Reading = null;
+            Guard(() => connection.Abort("internal error"));
         }
         finally
         {

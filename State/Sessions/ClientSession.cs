@@ -6,7 +6,8 @@ namespace CarServer.State.Sessions;
 /// <remarks>Kept small: ten thousand idle connections are ten thousand of these. What a connection may never use is made on first use.</remarks>
 internal sealed class ClientSession(string clientId, IClientChannel channel, ServerState state)
 {
-    private readonly CancellationTokenSource _closed = new();
+    private CancellationTokenSource? _closing;
+    private volatile bool _isClosed;
     private Runtime? _runtime;
 
     /// <summary>Twelve lowercase hex digits, chosen by the daemon, never reused.</summary>
@@ -30,7 +31,15 @@ internal sealed class ClientSession(string clientId, IClientChannel channel, Ser
     public volatile string? CurrentRunId;
 
     /// <summary>Set as the first step of the farewell; ends whatever waits on this client.</summary>
-    public CancellationToken Closed => _closed.Token;
+    public CancellationToken Closed
+    {
+        get
+        {
+            if (_closing is null) Interlocked.CompareExchange(ref _closing, new CancellationTokenSource(), null);
+            if (_isClosed) _closing.Cancel();
+            return _closing.Token;
+        }
+    }
 
     /// <summary>State store, tools and events of this connection; made on first use.</summary>
     public Runtime Runtime
@@ -46,5 +55,9 @@ internal sealed class ClientSession(string clientId, IClientChannel channel, Ser
     /// <summary>The runtime, if anything has used it yet.</summary>
     public Runtime? RuntimeIfMade => _runtime;
 
-    internal void MarkClosed() => _closed.Cancel();
+    internal void MarkClosed()
+    {
+        _isClosed = true;
+        _closing?.Cancel();
+    }
 }
