@@ -1,0 +1,63 @@
+using System.CommandLine;
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace CarServer.Rpc.CommandLine;
+
+/// <summary><c>car-server serve</c>: parse, start, wait, stop.</summary>
+/// <remarks>
+/// SIGTERM and SIGINT ask for the ordered stop; a second one exits at once with <see cref="ExitCode.ForcedQuit"/>. SIGHUP asks too, so
+/// that a closed terminal does not leave token and socket behind, but never forces: shell and kernel may both send one. Under
+/// <c>nohup</c> it stays ignored.
+/// </remarks>
+internal static class ServeCommand
+{
+    public static Verb Build(Surroundings surroundings)
+    {
+        var command = new Verb("serve", "Run the daemon until it is told to stop.") { More = More };
+        SettingOptions.AddTo(command);
+        command.SetAction((parsed, _) => RunAsync(parsed, surroundings));
+        return command;
+    }
+
+    private static string More()
+    {
+        var text = new StringBuilder("""
+            A value comes from the command line, else from its variable, else from the [server] table of <root>/config.toml, else it
+            is the default; 'car-server config' shows which. A path that starts with ~/.car/ lies below the state root.
+
+            Settings without an option:
+
+            """);
+        foreach (Setting setting in Settings.All)
+            if (setting.Flag is null) text.Append($"  {setting.Name,-26}").Append(setting.HelpText).Append('\n');
+        return text.ToString();
+    }
+
+    private static async Task<int> RunAsync(ParseResult parsed, Surroundings surroundings)
+    {
+        ServeSettings settings = SettingOptions.Resolve(parsed, surroundings);
+        DaemonOptions options = settings.Options;
+        if (settings.AuthTokenFile is { } file) options = options with { AuthToken = TokenFile.Take(file) };
+
+        using var stopping = new CancellationTokenSource();
+        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+        using var hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, Stop);
+        try
+        {
+            return await Daemon.RunAsync(options, settings.Notices, stopping.Token);
+        }
+        catch (DaemonStartException e)
+        {
+            throw new UsageException(e.Message);
+        }
+
+        void Stop(PosixSignalContext signal)
+        {
+            signal.Cancel = true;
+            if (!stopping.IsCancellationRequested) stopping.Cancel();
+            else if (signal.Signal != PosixSignal.SIGHUP) Environment.Exit(ExitCode.ForcedQuit);
+        }
+    }
+}

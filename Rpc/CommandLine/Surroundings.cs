@@ -1,0 +1,20 @@
+namespace CarServer.Rpc.CommandLine;
+
+/// <summary>What a command sees of the process it runs in; tests make their own.</summary>
+internal sealed record Surroundings(Func<string, string?> Environment, Platform Platform, string Directory, Stream In, Stream Out, TextWriter Error)
+{
+    // Not Console.Out: setting its encoding up costs more than the commands do, and all we write is UTF-8.
+    public static Surroundings OfProcess() => new(
+        System.Environment.GetEnvironmentVariable, StateRoot.ThisPlatform, System.Environment.CurrentDirectory,
+        Console.OpenStandardInput(), Console.OpenStandardOutput(), new StreamWriter(Console.OpenStandardError()) { AutoFlush = true });
+
+    public StateRoot Root() => StateRoot.Resolve(Environment, Platform);
+
+    public void Print(string text) => Out.Write(System.Text.Encoding.UTF8.GetBytes(text));
+
+    public void PrintLine(ReadOnlySpan<byte> utf8)
+    {
+        Out.Write(utf8);
+        Out.Write("\n"u8);
+    }
+}
