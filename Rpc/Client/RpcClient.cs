@@ -17,7 +17,8 @@ internal sealed record ConnectionEnd(int? CloseCode, string Reason);
 /// <summary>The same wire from the other end: for the command line and for the tests.</summary>
 /// <remarks>
 /// Any member may be called from any thread; calls overlap freely. One loop reads, and it runs <see cref="OnRequest"/> up to its first
-/// wait and <see cref="Notified"/> to its end, in order of arrival, so neither may block. Set both before anything can come in.
+/// wait and <see cref="Notified"/> to its end, in order of arrival, so neither may block. The daemon sends nothing of
+/// its own accord before the first request: to set both right after connecting is early enough.
 /// </remarks>
 internal sealed class RpcClient : IAsyncDisposable
 {
@@ -87,6 +88,9 @@ internal sealed class RpcClient : IAsyncDisposable
             throw e switch
             {
                 RpcConnectionException refused => new RpcConnectionException($"{address} is no car-server: {refused.Message}"),
+                // What .NET makes of ENOENT here would read as a trouble with the network.
+                SocketException { SocketErrorCode: SocketError.AddressNotAvailable } when address.SocketPath is not null =>
+                    new RpcConnectionException($"cannot connect to {address}: there is no such socket"),
                 SocketException failed => new RpcConnectionException($"cannot connect to {address}: {failed.Message}"),
                 IOException => new RpcConnectionException($"cannot connect to {address}: the connection was cut during the handshake"),
                 ArgumentException => new RpcConnectionException($"cannot connect to {address}: the socket path is too long for this system"),
@@ -145,8 +149,8 @@ internal sealed class RpcClient : IAsyncDisposable
         }
         try
         {
-            // The send itself is never cancelled: half a frame would cost the connection. It does not fail either; it ends the connection.
-            Task sent = send(number);
+            // Neither awaited nor cancelled: half a frame would cost the connection, and a failed send ends it, which fails the reply.
+            _ = send(number);
             return await reply.Task.WaitAsync(abandoned);
         }
         finally
@@ -311,7 +315,7 @@ internal sealed class RpcClient : IAsyncDisposable
         return text.WrittenMemory;
     }
 
-    /// <summary>Never throws: a send that fails ends the connection, and that is how everybody who waits hears of it.</summary>
+    /// <summary>Never throws for what the network does: the read loop meets the same end, after what the server said before it.</summary>
     private async Task SendAsync(FrameKind kind, ReadOnlyMemory<byte> payload)
     {
         byte[] frame = ArrayPool<byte>.Shared.Rent(payload.Length + ClientFrames.MaxHeaderBytes);
@@ -323,10 +327,7 @@ internal sealed class RpcClient : IAsyncDisposable
             int length = Frame(frame, kind, payload.Span);
             await _stream.WriteAsync(frame.AsMemory(0, length));
         }
-        catch (Exception e) when (e is IOException or ObjectDisposedException)
-        {
-            // What the server said before it hung up may still be unread; the read loop finds the end by itself.
-        }
+        catch (Exception e) when (e is IOException or ObjectDisposedException) { }
         finally
         {
             _writing.Release();

@@ -5,27 +5,33 @@ using CarServer.RunStore;
 namespace CarServer.Rpc.CommandLine;
 
 /// <summary>JSON for people: one member a line. Strings and numbers stay exactly as they came.</summary>
+/// <remarks>By hand, because <see cref="Utf8JsonWriter"/> puts raw values of an array all on one line.</remarks>
 internal static class IndentedJson
 {
     public static byte[] From(RawJson value)
     {
         var output = new ArrayBufferWriter<byte>(value.Utf8.Length * 2);
-        using var writer = new Utf8JsonWriter(output, new JsonWriterOptions { Indented = true, SkipValidation = true, MaxDepth = RawJsonConverter.MaxDepth });
         var reader = new Utf8JsonReader(value.Utf8, new JsonReaderOptions { MaxDepth = RawJsonConverter.MaxDepth });
+        var before = JsonTokenType.None;
         while (reader.Read())
         {
-            switch (reader.TokenType)
+            bool opens = before is JsonTokenType.StartObject or JsonTokenType.StartArray;
+            bool closes = reader.TokenType is JsonTokenType.EndObject or JsonTokenType.EndArray;
+            if (before is not (JsonTokenType.None or JsonTokenType.PropertyName) && !(opens && closes))
             {
-                case JsonTokenType.StartObject: writer.WriteStartObject(); break;
-                case JsonTokenType.EndObject: writer.WriteEndObject(); break;
-                case JsonTokenType.StartArray: writer.WriteStartArray(); break;
-                case JsonTokenType.EndArray: writer.WriteEndArray(); break;
-                case JsonTokenType.PropertyName: writer.WritePropertyName(JsonEncodedText.Encode(reader.GetString()!, System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping)); break;
-                case JsonTokenType.String: writer.WriteRawValue([(byte)'"', .. reader.ValueSpan, (byte)'"'], skipInputValidation: true); break;
-                default: writer.WriteRawValue(reader.ValueSpan, skipInputValidation: true); break;
+                if (!opens && !closes) output.Write(","u8);
+                output.Write("\n"u8);
+                for (int level = 0; level < reader.CurrentDepth; level++) output.Write("  "u8);
             }
+            if (reader.TokenType is JsonTokenType.String or JsonTokenType.PropertyName)
+            {
+                output.Write("\""u8);
+                output.Write(reader.ValueSpan);
+                output.Write(reader.TokenType == JsonTokenType.PropertyName ? "\": "u8 : "\""u8);
+            }
+            else output.Write(reader.ValueSpan);
+            before = reader.TokenType;
         }
-        writer.Flush();
         return output.WrittenSpan.ToArray();
     }
 }

@@ -29,7 +29,7 @@ internal static class WaitReadyCommand
                 {
                     // A refused token is one more reason to wait: the file may be a dead daemon's, about to be written anew.
                     await ClientVerb.AuthenticateAsync(client, "token", finder.TokenFor(address), deadline.Token);
-                    await client.PingAsync(deadline.Token);
+                    await client.CallAsync("ping", default, deadline.Token);
                     return ExitCode.Ok;
                 }
             }

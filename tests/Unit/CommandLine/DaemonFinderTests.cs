@@ -1,0 +1,65 @@
+using CarServer.Rpc.Client;
+using CarServer.Rpc.CommandLine;
+
+namespace CarServer.Tests.Unit.CommandLine;
+
+internal sealed class DaemonFinderTests
+{
+    private static DaemonFinder Find(string? url = null, string? socket = null, string? token = null, params string[] variables) =>
+        DaemonFinder.Resolve(url, socket, token, TestLayers.Environment(variables), Platform.Linux, "/here");
+
+    private static string Order(DaemonFinder finder) => string.Join(' ', finder.Addresses);
+
+    [Test]
+    public async Task Looks_in_the_order_of_the_protocol()
+    {
+        string[] all = ["CAR_DAEMON_URL=ws://127.0.0.1:7/", "CAR_SERVER_SOCKET=/s", "CAR_HOME=/srv/car"];
+        await Assert.That(Order(Find(url: "ws://127.0.0.1:8/", variables: all))).IsEqualTo("ws://127.0.0.1:8/");
+        await Assert.That(Order(Find(socket: "here", variables: all))).IsEqualTo("unix:/here/here");
+        await Assert.That(Order(Find(variables: all))).IsEqualTo("ws://127.0.0.1:7/");
+        await Assert.That(Order(Find(variables: all[1..]))).IsEqualTo("unix:/s ws://127.0.0.1:9100/");
+        await Assert.That(Order(Find(variables: all[2..]))).IsEqualTo("unix:/srv/car/run/car-server.sock ws://127.0.0.1:9100/");
+        await Assert.That(Order(Find())).IsEqualTo("unix:/home/ada/.car/run/car-server.sock ws://127.0.0.1:9100/");
+        await Assert.That(Order(Find(variables: "HOME="))).IsEqualTo("ws://127.0.0.1:9100/");
+    }
+
+    [Test]
+    public async Task The_default_port_is_not_ours_to_stop()
+    {
+        await Assert.That(Order(Find().WithoutDefault())).IsEqualTo("unix:/home/ada/.car/run/car-server.sock");
+        await Assert.That(Order(Find(url: "ws://127.0.0.1:9100/").WithoutDefault())).IsEqualTo("ws://127.0.0.1:9100/");
+    }
+
+    [Test]
+    public async Task The_token_comes_from_the_flag_the_variable_or_the_file_of_this_machine()
+    {
+        string home = Directory.CreateTempSubdirectory("car-finder-").FullName;
+        try
+        {
+            Directory.CreateDirectory(home + "/ai.parslee.car");
+            File.WriteAllText(home + "/ai.parslee.car/auth-token", "from-file\n");
+            File.WriteAllText(home + "/ai.parslee.car/host-token", "host");
+            DaemonAddress remote = DaemonAddress.Tcp("192.0.2.1", 9100);
+            await Assert.That(Find(token: "flag", variables: "CAR_AUTH_TOKEN=variable").TokenFor(remote)).IsEqualTo("flag");
+            await Assert.That(Find(variables: "CAR_AUTH_TOKEN= variable ").TokenFor(remote)).IsEqualTo("variable");
+            DaemonFinder finder = Find(variables: [$"CAR_HOME={home}", "CAR_AUTH_TOKEN=  "]);
+            await Assert.That(finder.TokenFor(DaemonAddress.Default)).IsEqualTo("from-file");
+            await Assert.That(finder.HostTokenFor(DaemonAddress.Default)).IsEqualTo("host");
+            await Assert.That(finder.TokenFor(remote)).IsNull();
+            await Assert.That(finder.HostTokenFor(remote)).IsNull();
+        }
+        finally
+        {
+            Directory.Delete(home, recursive: true);
+        }
+    }
+
+    [Test]
+    public async Task Refuses_what_it_cannot_use()
+    {
+        await Assert.That(() => Find(url: "http://127.0.0.1/")).Throws<UsageException>();
+        await Assert.That(() => Find(variables: "CAR_DAEMON_URL=wss://x/")).Throws<UsageException>();
+        await Assert.That(() => Find(url: "ws://127.0.0.1:1/", socket: "/s")).Throws<UsageException>();
+        await Assert.That(() => Find(token: " ")).Throws<UsageException>();
+    }
+}
