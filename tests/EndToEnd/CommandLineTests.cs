@@ -202,7 +202,7 @@ public sealed class CommandLineTests
     [Arguments("serve --bind nonsense", "nonsense")]
     [Arguments("serve --log-level loud", "loud")]
     [Arguments("serve --bind 0.0.0.0:0 --no-auth", "--i-know-this-is-reachable")]
-    [Arguments("call", "METHOD")]
+    [Arguments("call", "call")]
     [Arguments("call ping {not-json", "JSON")]
     public async Task A_mistake_in_the_command_line_exits_with_2_and_names_it(string command, string named)
     {

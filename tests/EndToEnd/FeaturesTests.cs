@@ -15,7 +15,7 @@ public sealed partial class FeaturesTests
 
         string discovered = Sorted((await peer.CallAsync("rpc.discover")).GetProperty("methods").EnumerateArray().Select(m => m.GetProperty("name").GetString()!));
         CommandOutcome verb = await daemon.CommandAsync("methods");
-        string listed = Sorted(verb.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => line.Split(' ', '\t')[0]));
+        string listed = Sorted(verb.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Skip(1).Select(line => line.Split(' ')[0]));   // the first line is the heading
         string documented = Sorted(File.ReadLines(Path.Combine(Repository.Root, "docs", "features.md")).Select(line => Row().Match(line)).Where(m => m.Success).Select(m => m.Groups[1].Value));
 
         await Assert.That(verb.ExitCode).IsEqualTo(0).Because(verb.ToString());

@@ -95,6 +95,17 @@ public sealed class SessionTests
     }
 
     [Test]
+    public async Task Server_info_names_the_version_that_the_command_line_names()
+    {
+        await using TestDaemon daemon = await TestDaemon.StartAsync();
+        await using RpcPeer peer = await daemon.ConnectAsync();
+
+        JsonElement info = await peer.CallAsync("server.info");
+
+        await Assert.That((await daemon.CommandAsync("version")).Output).IsEqualTo($"car-server {info.GetProperty("version").GetString()}\n");
+    }
+
+    [Test]
     public async Task An_unknown_method_is_named_in_the_error()
     {
         await using TestDaemon daemon = await TestDaemon.StartAsync();
