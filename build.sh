@@ -1,0 +1,320 @@
+#!/usr/bin/env bash
+# Builds, tests, packs and installs car-server. `./build.sh help` lists the commands.
+# Needs no input, works from any directory, and says so before it installs anything.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+out=$root/out
+binary=$out/car-server
+clients=$root/tests/clients
+export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_SKIP_FIRST_TIME_EXPERIENCE=1
+
+usage() {
+    cat <<'TEXT'
+usage: ./build.sh COMMAND
+
+  build              make the native executable, out/car-server
+  run [ARGS]         build if needed, then start the daemon: out/car-server ARGS
+  test [FILTER]      run every test; with FILTER (/*/*/RunsTests/*) only those C# tests
+  fuzz               the long fuzz run: millions of inputs per target
+  bench [ARGS]       measure the built executable and print the figures
+  publish            a release archive with its checksum, in out/
+  install            put the executable on the path and add a user service (--no-service: only the executable)
+  help               this text
+TEXT
+}
+
+say()  { printf '== %s\n' "$*" >&2; }
+fail() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# ---------------------------------------------------------------- what has to be on the machine
+
+on_macos() { [ "$(uname -s)" = Darwin ]; }
+
+apt_updated=false
+# apt PURPOSE PACKAGE...: installs Debian packages as root; otherwise ends with the command to type.
+apt() {
+    local purpose=$1; shift
+    have apt-get || fail "$purpose is missing; install it with your system's package manager (Debian's names: $*)"
+    [ "$(id -u)" = 0 ] || fail "$purpose is missing; install it with: sudo apt-get install -y $*"
+    say "$purpose is missing: installing $* with apt-get"
+    if [ "$apt_updated" = false ]; then apt-get update -qq >&2; apt_updated=true; fi
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2 </dev/null \
+        || fail "could not install $*; try: apt-get install -y $*"
+}
+
+has_sdk() { have dotnet && dotnet --list-sdks 2>/dev/null | grep -q '^10\.'; }
+
+need_sdk() {
+    has_sdk && return
+    on_macos && fail ".NET SDK 10 is missing; install it with: brew install --cask dotnet-sdk"
+    if have apt-get && [ "$(id -u)" = 0 ]; then
+        apt-get update -qq >&2 && apt_updated=true
+        if apt-cache show dotnet-sdk-10.0 >/dev/null 2>&1; then apt ".NET SDK 10" dotnet-sdk-10.0; fi
+    fi
+    has_sdk || fail ".NET SDK 10 is missing; where the distribution has it: apt-get install -y dotnet-sdk-10.0; else see https://dotnet.microsoft.com/download/dotnet/10.0"
+}
+
+need_linker() {
+    if on_macos; then
+        xcode-select -p >/dev/null 2>&1 || fail "a C linker is missing; install Apple's with: xcode-select --install"
+        return
+    fi
+    have clang || have gcc || apt "a C linker" gcc libc6-dev
+    # NativeAOT links zlib; elsewhere than on Debian its header may live in other places, and the linker will tell.
+    if have dpkg && [ ! -e /usr/include/zlib.h ]; then apt "the zlib library's development files" zlib1g-dev; fi
+}
+
+need_node() {
+    if ! have node || ! have npm; then
+        on_macos && fail "Node is missing; install it with: brew install node"
+        apt "Node" nodejs npm
+    fi
+    local major
+    major=$(node -p 'process.versions.node.split(".")[0]')
+    [ "$major" -ge 18 ] || fail "the tests need Node 18 or newer, this is $(node --version)"
+}
+
+find_chromium() {
+    local candidate
+    for candidate in "${CHROMIUM:-}" chromium chromium-browser google-chrome-stable google-chrome \
+        "/Applications/Chromium.app/Contents/MacOS/Chromium" "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"; do
+        if [ -n "$candidate" ] && have "$candidate"; then command -v "$candidate"; return; fi
+    done
+    return 1
+}
+
+need_chromium() {
+    find_chromium >/dev/null && return
+    on_macos && fail "Chromium is missing; install it with: brew install --cask chromium"
+    apt "Chromium" chromium
+    find_chromium >/dev/null || fail "Chromium is installed but not on the path; name it with CHROMIUM=/path/to/it"
+}
+
+# ---------------------------------------------------------------- the executable
+
+version() { sed -n 's/.*<Version>\(.*\)<\/Version>.*/\1/p' "$root/car-server.csproj"; }
+
+runtime_id() {
+    local os cpu
+    case $(uname -s) in
+        Linux)  os=linux; if ldd --version 2>&1 | grep -qi musl; then os=linux-musl; fi ;;
+        Darwin) os=osx ;;
+        *)      fail "no native build for $(uname -s)" ;;
+    esac
+    case $(uname -m) in
+        x86_64|amd64)  cpu=x64 ;;
+        aarch64|arm64) cpu=arm64 ;;
+        *)             fail "no native build for $(uname -m)" ;;
+    esac
+    echo "$os-$cpu"
+}
+
+# True while the executable is at least as new as everything it is made of.
+is_current() {
+    [ -x "$binary" ] && [ -z "$(find "$root/Program.cs" "$root/Rpc" "$root/State" "$root/RunStore" \
+        "$root/car-server.csproj" "$root/Directory.Build.props" -newer "$binary" -print -quit)" ]
+}
+
+build() {
+    need_sdk; need_linker
+    mkdir -p "$out"
+    local rid work log
+    rid=$(runtime_id); work=$out/obj; log=$out/publish.log
+    say "publishing car-server $(version) for $rid (NativeAOT)"
+    if ! dotnet publish "$root/car-server.csproj" -c Release -r "$rid" --artifacts-path "$work" -o "$out/publish" --nologo -v minimal >"$log" 2>&1 </dev/null; then
+        cat "$log" >&2
+        fail "the publish failed"
+    fi
+    if grep -E '(^|[^[:alnum:]])warning( [A-Z]+[0-9]+)?:' "$log" >&2; then
+        rm -rf "$work" "$out/publish"   # or the next, incremental publish would not repeat the warning
+        fail "the publish printed warnings"
+    fi
+    # A new file under the final name at once: a daemon that runs from the old one keeps it.
+    cp "$out/publish/car-server" "$binary.new"
+    mv -f "$binary.new" "$binary"
+    say "out/car-server: $(($(wc -c <"$binary") / 1024)) KiB"
+}
+
+build_if_needed() { is_current || build; }
+
+# ---------------------------------------------------------------- tests
+
+passed=0
+failed=0
+
+# count NAME PASSED FAILED EXIT: adds one suite's totals; a suite that ended badly without naming a failure is one.
+count() {
+    local name=$1 p=${2:-0} f=${3:-0} code=$4
+    if [ "$code" != 0 ] && [ "$f" = 0 ]; then f=1; echo "$name ended with exit code $code" >&2; fi
+    if [ "$p" = 0 ] && [ "$f" = 0 ]; then f=1; echo "$name ran no test" >&2; fi
+    passed=$((passed + p)); failed=$((failed + f))
+}
+
+number_after() { sed -n "s/^ *$1 *\([0-9][0-9]*\) *$/\1/p" "$2" | tail -n 1; }
+
+run_csharp_tests() {
+    local log=$out/tests.log code=0
+    say "building the C# tests"
+    dotnet build "$root/tests/car-server.tests.csproj" -c Release --nologo -v quiet >"$log" 2>&1 </dev/null || { cat "$log" >&2; count "the build of the C# tests" 0 1 1; return; }
+    say "C# tests"
+    (cd "$root" && CAR_SERVER_BIN=$binary "$root/tests/bin/Release/net10.0/car-server.tests" --no-ansi --progress off --disable-logo --report-html off "$@") >"$log" 2>&1 </dev/null || code=$?
+    cat "$log"
+    count "the C# tests" "$(number_after succeeded: "$log")" "$(number_after failed: "$log")" "$code"
+}
+
+run_smoke_test() {
+    local log=$out/smoke.log code=0
+    say "smoke test"
+    CAR_SERVER_BIN=$binary "$root/tests/smoke.sh" 2>&1 </dev/null | tee "$log" || code=$?
+    count "the smoke test" "$(grep -c '^ok ' "$log" || true)" "$(grep -c '^not ok ' "$log" || true)" "$code"
+}
+
+run_client_tests() {
+    local log=$out/clients.log code=0
+    say "clients that are not ours: Node's ws, a page in Chromium"
+    (cd "$clients" && CAR_SERVER_BIN=$binary CHROMIUM=$(find_chromium) node --test --test-reporter=tap ./*.test.mjs) 2>&1 </dev/null | tee "$log" || code=$?
+    local p f c
+    p=$(number_after '# pass' "$log"); f=$(number_after '# fail' "$log"); c=$(number_after '# cancelled' "$log")
+    count "the client tests" "${p:-0}" "$((${f:-0} + ${c:-0}))" "$code"
+}
+
+need_client_packages() {
+    if [ "$clients/package-lock.json" -nt "$clients/node_modules/.package-lock.json" ]; then
+        say "installing the test clients' packages"
+        (cd "$clients" && npm ci --silent --no-audit --no-fund) >&2 </dev/null || fail "npm ci failed in tests/clients"
+        touch "$clients/node_modules/.package-lock.json"
+    fi
+}
+
+finish_tests() {
+    echo "$passed passed, $failed failed"
+    [ "$failed" = 0 ]
+}
+
+test_all() {
+    need_sdk; need_linker; need_node; need_chromium
+    need_client_packages
+    build_if_needed
+    run_csharp_tests
+    run_smoke_test
+    run_client_tests
+    finish_tests
+}
+
+test_some() {
+    build_if_needed
+    need_sdk
+    run_csharp_tests --treenode-filter "$1"
+    finish_tests
+}
+
+fuzz() {
+    export CAR_FUZZ=long
+    test_some '/*/CarServer.Tests.Fuzz/*/*'
+}
+
+bench() {
+    [ -e "$root/tests/Bench/car-server.bench.csproj" ] || fail "this checkout has no tests/Bench"
+    build_if_needed
+    CAR_SERVER_BIN=$binary dotnet run -c Release --project "$root/tests/Bench" -- "$@"
+}
+
+# ---------------------------------------------------------------- release and installation
+
+sha256() { if have sha256sum; then sha256sum "$1"; else shasum -a 256 "$1"; fi; }
+
+publish() {
+    build
+    local name stage options=()
+    name=car-server-$(version)-$(runtime_id)
+    stage=$out/$name
+    rm -rf "$stage"; mkdir "$stage"
+    cp "$binary" "$root/README.md" "$root/LICENSE" "$root/CHANGELOG.md" "$stage/"
+    # The same sources give the same archive, where tar can be told so.
+    if tar --version 2>/dev/null | grep -q GNU; then
+        options=(--sort=name --owner=0 --group=0 --numeric-owner --mtime="@$(git -C "$root" log -1 --format=%ct 2>/dev/null || echo 0)")
+    fi
+    tar -C "$out" ${options[@]+"${options[@]}"} -cf - "$name" | gzip -9n >"$out/$name.tar.gz"
+    rm -rf "$stage"
+    (cd "$out" && sha256 "$name.tar.gz" >"$name.tar.gz.sha256" && cat "$name.tar.gz.sha256")
+}
+
+install_service_systemd() {   # PATH-OF-EXECUTABLE
+    local directory=${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user
+    if [ "$(id -u)" = 0 ]; then directory=/etc/systemd/user; fi   # for every user of the machine, each with a daemon of their own
+    mkdir -p "$directory"
+    cat >"$directory/car-server.service" <<TEXT
+[Unit]
+Description=car-server, the local daemon of the Common Agent Runtime
+
+[Service]
+ExecStart="$1" serve
+Restart=on-failure
+# Longer than the grace the daemon gives to what still runs when it is told to stop.
+TimeoutStopSec=15
+NoNewPrivileges=yes
+
+[Install]
+WantedBy=default.target
+TEXT
+    say "wrote $directory/car-server.service"
+    if [ "$(id -u)" != 0 ] && have systemctl; then systemctl --user daemon-reload 2>/dev/null || true; fi
+    say "start it now and at every login with: systemctl --user enable --now car-server"
+}
+
+install_service_launchd() {   # PATH-OF-EXECUTABLE
+    local directory=$HOME/Library/LaunchAgents label=ai.parslee.car-server
+    if [ "$(id -u)" = 0 ]; then directory=/Library/LaunchAgents; fi
+    mkdir -p "$directory"
+    cat >"$directory/$label.plist" <<TEXT
+<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
+<plist version="1.0">
+<dict>
+  <key>Label</key><string>$label</string>
+  <key>ProgramArguments</key><array><string>$1</string><string>serve</string></array>
+  <key>RunAtLoad</key><true/>
+  <key>KeepAlive</key><dict><key>SuccessfulExit</key><false/></dict>
+</dict>
+</plist>
+TEXT
+    say "wrote $directory/$label.plist; it starts at the next login"
+    say "start it now with: launchctl bootstrap gui/\$(id -u) $directory/$label.plist"
+}
+
+install_all() {
+    local service=true
+    case ${1:-} in
+        '') ;;
+        --no-service) service=false ;;
+        *) fail "install takes --no-service or nothing, not '$1'" ;;
+    esac
+    build_if_needed
+    local directory=$HOME/.local/bin
+    if [ "$(id -u)" = 0 ]; then directory=/usr/local/bin; fi
+    mkdir -p "$directory"
+    cp "$binary" "$directory/.car-server.new"
+    chmod 755 "$directory/.car-server.new"
+    mv -f "$directory/.car-server.new" "$directory/car-server"
+    say "installed $directory/car-server"
+    case :$PATH: in *":$directory:"*) ;; *) say "$directory is not on your PATH; add it to use 'car-server' by name" ;; esac
+    if [ "$service" = true ]; then
+        if on_macos; then install_service_launchd "$directory/car-server"; else install_service_systemd "$directory/car-server"; fi
+    fi
+}
+
+command=${1:-help}
+[ $# -gt 0 ] && shift
+case $command in
+    build)   build ;;
+    run)     build_if_needed; exec "$binary" "$@" ;;
+    test)    if [ $# -gt 0 ]; then test_some "$1"; else test_all; fi ;;
+    fuzz)    fuzz ;;
+    bench)   bench "$@" ;;
+    publish) publish ;;
+    install) install_all "$@" ;;
+    help|-h|--help) usage ;;
+    *)       usage >&2; exit 2 ;;
+esac

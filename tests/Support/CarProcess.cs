@@ -1,0 +1,71 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace CarServer.Tests.Support;
+
+/// <summary>What a finished command left: its exit code and both outputs whole.</summary>
+internal sealed record CommandOutcome(int ExitCode, string Output, string Errors)
+{
+    public override string ToString() => $"exit {ExitCode}\n{Output}\n{Errors}";
+}
+
+/// <summary>Starts the published executable with an environment that holds nothing of the machine's own daemon.</summary>
+internal static class CarProcess
+{
+    /// <summary>Runs a command to its end.</summary>
+    /// <param name="home">Becomes <c>CAR_HOME</c>; null for none.</param>
+    public static async Task<CommandOutcome> RunAsync(string? home, IEnumerable<string> arguments,
+        IReadOnlyDictionary<string, string>? environment = null, string input = "")
+    {
+        using Process process = Start(home, arguments, environment, redirectInput: true);
+        try
+        {
+            Task<string> output = process.StandardOutput.ReadToEndAsync();
+            Task<string> errors = process.StandardError.ReadToEndAsync();
+            try
+            {
+                await process.StandardInput.WriteAsync(input);
+                process.StandardInput.Close();
+            }
+            catch (IOException) { }   // a command that reads no input may be gone already
+            await process.WaitForExitAsync().Soon($"the end of car-server {string.Join(' ', arguments)}");
+            return new CommandOutcome(process.ExitCode, await output, await errors);
+        }
+        finally
+        {
+            if (!process.HasExited) process.Kill(entireProcessTree: true);
+        }
+    }
+
+    internal static Process Start(string? home, IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment, bool redirectInput)
+    {
+        if (!File.Exists(Repository.Binary)) throw new FileNotFoundException($"{Repository.Binary} is missing; make it with ./build.sh build");
+        var start = new ProcessStartInfo(Repository.Binary, arguments)
+        {
+            RedirectStandardInput = redirectInput,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            StandardInputEncoding = redirectInput ? new UTF8Encoding(false) : null,
+            StandardOutputEncoding = Encoding.UTF8,
+            StandardErrorEncoding = Encoding.UTF8,
+        };
+        foreach (string name in start.Environment.Keys.ToArray())
+            if (name.StartsWith("CAR_", StringComparison.Ordinal) || name is "XDG_RUNTIME_DIR") start.Environment.Remove(name);
+        if (home is not null) start.Environment["CAR_HOME"] = home;
+        foreach ((string name, string value) in environment ?? new Dictionary<string, string>()) start.Environment[name] = value;
+        return Process.Start(start) ?? throw new InvalidOperationException("the process did not start");
+    }
+
+    /// <summary>Sends a signal of the operating system; <see cref="Process.Kill()"/> knows only the one that cannot be handled.</summary>
+    internal static void Signal(Process process, int signal)
+    {
+        if (kill(process.Id, signal) != 0) throw new InvalidOperationException($"kill({process.Id}, {signal}): errno {Marshal.GetLastPInvokeError()}");
+    }
+
+    internal const int SigInt = 2;
+    internal const int SigTerm = 15;
+
+    [DllImport("libc", SetLastError = true)]
+    private static extern int kill(int pid, int signal);
+}
