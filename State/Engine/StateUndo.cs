@@ -2,7 +2,7 @@ using CarServer.RunStore;
 
 namespace CarServer.State.Engine;
 
-/// <summary>What one proposal has to put back if it aborts. Belongs to the store it was used with and is only touched under its lock.</summary>
+/// <summary>What one proposal has to put back if it aborts. For one store and one tenant; only touched under the store's lock.</summary>
 internal sealed class StateUndo
 {
     /// <param name="Before">What the key held before this proposal's writes; absent when the key was new.</param>

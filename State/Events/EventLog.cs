@@ -13,11 +13,11 @@ namespace CarServer.State.Events;
 /// </remarks>
 internal sealed class EventLog(string journalPath, Appender appender, TimeProvider clock)
 {
-    /// <summary>Events kept in memory: a long proposal of two thousand actions can still be looked at whole.</summary>
+    /// <summary>Events kept in memory: a proposal of two thousand actions can still be looked at whole.</summary>
     public const int MaxEvents = 10_000;
 
-    /// <summary>Bytes of the events kept in memory: at the usual two to four hundred bytes an event it comes into play after <see cref="MaxEvents"/>.</summary>
-    public const int MaxBytes = 4 * 1024 * 1024;
+    /// <summary>Bytes of the events kept in memory: about what <see cref="MaxEvents"/> of the usual two hundred bytes take. The journal has the rest.</summary>
+    public const int MaxBytes = 2 * 1024 * 1024;
 
     /// <summary>A session that logs little keeps little; one that logs much gets chunks that double up to <see cref="LargestChunk"/>.</summary>
     private const int FirstChunk = 1_024;

@@ -1,0 +1,110 @@
+using System.Text.Json.Serialization;
+using CarServer.Rpc.JsonRpc;
+using CarServer.RunStore;
+using CarServer.State;
+using CarServer.State.Runs;
+
+namespace CarServer.Rpc.Methods;
+
+/// <summary><c>runs.*</c>: the runs of agents and their traces (protocol 13).</summary>
+internal static class RunsMethods
+{
+    /// <summary>Bytes of records in one answer: as much as a message may have. What is left can be asked for with <c>next_cursor</c>.</summary>
+    private const long MaxTraceBytes = Transport.Limits.DefaultMaxMessageBytes;
+
+    public static readonly Method[] Rows =
+    [
+        Method.Waiting("runs.start", "{ intent, agent_id?, agent_name?, outcome_description?, idempotency_key? }",
+            "Start a run and make it this connection's current one.",
+            RunsMethodsJson.Default.StartRunParams, RunsMethodsJson.Default.StartRunResult, StartAsync),
+        Method.Waiting("runs.complete", "{ run_id, outcome: AgentOutcome }",
+            "End a run with the outcome its harness reports.",
+            RunsMethodsJson.Default.CompleteRunParams, RunsMethodsJson.Default.CompleteRunResult, CompleteAsync),
+        Method.Waiting("runs.list", "{ agent_id, limit?, before? }",
+            "An agent's runs on disk, newest first.",
+            RunsMethodsJson.Default.ListRunsParams, RunsMethodsJson.Default.ListRunsResult, ListAsync),
+        Method.Waiting("runs.get_trace", "{ run_id, cursor?, limit? }",
+            "The records of a run on disk, from a position on.",
+            RunsMethodsJson.Default.GetTraceParams, RunsMethodsJson.Default.GetTraceResult, GetTraceAsync),
+    ];
+
+    private static async Task<StartRunResult> StartAsync(Call call, StartRunParams p)
+    {
+        string agentId = AgentIdentity.Resolve(p.AgentId, call.Session.AgentId, Environment.GetEnvironmentVariable("CAR_AGENT_ID"), p.AgentName);
+        Run run = await call.State.Runs.StartAsync(call.Session.ClientId, agentId, p.Intent, p.OutcomeDescription, p.IdempotencyKey,
+            opened: run => call.Session.CurrentRunId = run.RunId);
+        // A farewell that began while the run was being opened may have looked for open runs too early to see this one.
+        if (call.Session.Closed.IsCancellationRequested) await call.State.Runs.SweepForDisconnectAsync(call.Session.ClientId);
+        return new StartRunResult(run.RunId, run.AgentId);
+    }
+
+    private static async Task<CompleteRunResult> CompleteAsync(Call call, CompleteRunParams p)
+    {
+        if (call.State.Runs.Find(p.RunId) is not { } run || !RunAccess.MayComplete(call.Session, run)) throw RunRegistry.UnknownRun(p.RunId);
+        await call.State.Runs.CompleteAsync(p.RunId, p.Outcome);
+        if (call.Session.CurrentRunId == p.RunId) call.Session.CurrentRunId = null;
+        return new CompleteRunResult(p.RunId, Ok: true);
+    }
+
+    private static async Task<ListRunsResult> ListAsync(Call call, ListRunsParams p)
+    {
+        if (!RunAccess.MayRead(call.Session, p.AgentId, call.State.Auth))
+            throw new RefusedException($"not authorized to read runs of agent '{p.AgentId}'");
+        if (p.Limit is < 1) throw new RefusedException("limit must be at least 1", Refusal.Invalid);
+        IReadOnlyList<RunSummary> runs = await call.State.Runs.ListAsync(p.AgentId, p.Before);
+        if (p.Limit is not { } limit) return new ListRunsResult(p.AgentId, runs, NextBefore: null);
+        IReadOnlyList<RunSummary> page = [.. runs.Take(limit)];
+        return new ListRunsResult(p.AgentId, page, page.Count < runs.Count ? RawJson.FromString(page[^1].RunId) : RawJson.Null);
+    }
+
+    private static async Task<GetTraceResult> GetTraceAsync(Call call, GetTraceParams p)
+    {
+        if (p.Cursor < 0) throw new RefusedException("cursor must not be negative", Refusal.Invalid);
+        if (p.Limit is < 1) throw new RefusedException("limit must be at least 1", Refusal.Invalid);
+        (string AgentId, TracePage Page)? found = await call.State.Runs.ReadTraceAsync(p.RunId, p.Cursor, p.Limit ?? int.MaxValue, MaxTraceBytes,
+            agentId => RunAccess.MayRead(call.Session, agentId, call.State.Auth));
+        if (found is not var (agentId, page)) return new GetTraceResult(p.RunId, NotFound: true);
+        RawJson? next = page.Next is { } position ? RawJson.Parse(position.ToString())
+            : p.Limit is not null ? RawJson.Null
+            : null;
+        return new GetTraceResult(p.RunId, agentId, page.Records, p.Cursor, next);
+    }
+}
+
+internal sealed record StartRunParams(
+    string Intent, string? AgentId = null, string? AgentName = null, string? OutcomeDescription = null, string? IdempotencyKey = null);
+
+internal sealed record StartRunResult(string RunId, string AgentId);
+
+internal sealed record CompleteRunParams(string RunId, AgentOutcome Outcome);
+
+internal sealed record CompleteRunResult(string RunId, bool Ok);
+
+/// <param name="Before">The <c>next_before</c> of the page before: the id of its last run.</param>
+internal sealed record ListRunsParams(string AgentId, int? Limit = null, string? Before = null);
+
+/// <param name="NextBefore">Absent without a limit; JSON null on the last page.</param>
+internal sealed record ListRunsResult(
+    string AgentId, IReadOnlyList<RunSummary> Runs,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] RawJson? NextBefore);
+
+internal sealed record GetTraceParams(string RunId, long Cursor = 0, int? Limit = null);
+
+/// <param name="Cursor">The position of the first record, as asked for.</param>
+/// <param name="NextCursor">Where to go on. At the end: JSON null with a limit, absent without one.</param>
+/// <param name="NotFound">No such run, or none this caller may read; then nothing else is given.</param>
+internal sealed record GetTraceResult(
+    string RunId,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? AgentId = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] IReadOnlyList<RawJson>? Records = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? Cursor = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] RawJson? NextCursor = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] bool? NotFound = null);
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true,
+    RespectNullableAnnotations = true, AllowOutOfOrderMetadataProperties = true, Converters = [typeof(UtcTime)])]
+[JsonSerializable(typeof(StartRunParams)), JsonSerializable(typeof(StartRunResult))]
+[JsonSerializable(typeof(CompleteRunParams)), JsonSerializable(typeof(CompleteRunResult))]
+[JsonSerializable(typeof(ListRunsParams)), JsonSerializable(typeof(ListRunsResult))]
+[JsonSerializable(typeof(GetTraceParams)), JsonSerializable(typeof(GetTraceResult))]
+internal sealed partial class RunsMethodsJson : JsonSerializerContext;

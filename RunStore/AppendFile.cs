@@ -1,0 +1,26 @@
+namespace CarServer.RunStore;
+
+/// <summary>One append-only file, as a handle for <see cref="Appender"/>. Costs two references until something is appended.</summary>
+internal sealed class AppendFile
+{
+    internal AppendFile(string path) => Path = path;
+
+    public string Path { get; }
+
+    // What follows belongs to the appender's thread.
+
+    /// <summary>The open file and its place in the order of last use; null while closed.</summary>
+    internal LinkedListNode<OpenFile>? Open { get; set; }
+
+    /// <summary>Set when a failed write left bytes behind that could not be taken back at once: where the good part ends.</summary>
+    internal long? CutTo { get; set; }
+
+    /// <summary>What the current round appends; null between rounds.</summary>
+    internal List<QueuedLines>? Group { get; set; }
+}
+
+internal sealed record OpenFile(AppendFile Owner, FileStream Stream);
+
+/// <param name="File">Null for a flush: nothing to write, only somebody to tell.</param>
+/// <param name="Done">Null when nobody waits.</param>
+internal readonly record struct QueuedLines(AppendFile? File, ReadOnlyMemory<byte> Lines, TaskCompletionSource? Done);

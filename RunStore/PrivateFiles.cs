@@ -1,0 +1,50 @@
+namespace CarServer.RunStore;
+
+/// <summary>Makes directories (0700) and files (0600) that only their owner can read, whatever the umask (protocol 14.1).</summary>
+/// <remarks>The mode is given to the system call that creates, so nobody can look in between, and set again afterwards, because
+/// the umask may have taken bits away from the owner. What exists already keeps its mode.</remarks>
+internal static class PrivateFiles
+{
+    private const UnixFileMode DirectoryMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute;
+    private const UnixFileMode OwnFileMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+
+    /// <summary>Creates the directory and every missing one above it.</summary>
+    public static void CreateDirectory(string path)
+    {
+        if (Directory.Exists(path)) return;
+        if (OperatingSystem.IsWindows())
+        {
+            Directory.CreateDirectory(path);
+            return;
+        }
+        // One level at a time: with a umask like 0777 the framework's own recursion could not enter what it has just made.
+        if (Path.GetDirectoryName(path) is { Length: > 0 } parent) CreateDirectory(parent);
+        Directory.CreateDirectory(path, DirectoryMode);
+        File.SetUnixFileMode(path, DirectoryMode);
+    }
+
+    /// <summary>Takes the directory away from everybody but its owner.</summary>
+    public static void Tighten(string directory)
+    {
+        if (!OperatingSystem.IsWindows() && File.GetUnixFileMode(directory) != DirectoryMode) File.SetUnixFileMode(directory, DirectoryMode);
+    }
+
+    /// <summary>Opens for reading and writing, creating file and directories when they are missing. Others may read, rename and delete meanwhile.</summary>
+    public static FileStream Open(string path)
+    {
+        bool exists = File.Exists(path);
+        if (!exists && Path.GetDirectoryName(path) is { Length: > 0 } directory) CreateDirectory(directory);
+        var options = new FileStreamOptions
+        {
+            Mode = exists ? FileMode.Open : FileMode.CreateNew,
+            Access = FileAccess.ReadWrite,
+            Share = FileShare.ReadWrite | FileShare.Delete,
+            BufferSize = 0,
+        };
+        if (exists || OperatingSystem.IsWindows()) return new FileStream(path, options);
+        options.UnixCreateMode = OwnFileMode;
+        var file = new FileStream(path, options);
+        File.SetUnixFileMode(file.SafeFileHandle, OwnFileMode);
+        return file;
+    }
+}

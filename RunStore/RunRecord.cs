@@ -1,0 +1,91 @@
+using System.Buffers;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace CarServer.RunStore;
+
+/// <summary>One line of a run's trace (protocol 13.2): first <c>started</c>, then the turns, last <c>ended</c>.</summary>
+[JsonPolymorphic(TypeDiscriminatorPropertyName = "record")]
+[JsonDerivedType(typeof(RunStarted), "started")]
+[JsonDerivedType(typeof(RunTurn), "turn")]
+[JsonDerivedType(typeof(RunEnded), "ended")]
+internal abstract record RunRecord
+{
+    /// <summary>The record as it stands in the file, with its '\n'. Turns have their own way: <see cref="TurnLine"/>.</summary>
+    public byte[] ToLine()
+    {
+        var line = new ArrayBufferWriter<byte>(512);
+        using (var writer = new Utf8JsonWriter(line, RunRecordJson.Compact)) JsonSerializer.Serialize(writer, this, RunRecordJson.Default.RunRecord);
+        line.Write("\n"u8);
+        return line.WrittenSpan.ToArray();
+    }
+}
+
+internal sealed record RunStarted(string RunId, string AgentId, string Intent, string? OutcomeDescription, DateTime StartedAt) : RunRecord;
+
+/// <summary>One step of the agent. What was not given is left out of the line; a given <c>null</c> stays.</summary>
+/// <param name="Index">Position among the run's turns, from 0. The run decides it, never the sender.</param>
+internal sealed record RunTurn(
+    int Index = 0,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Prompt = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Tool = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] RawJson? Parameters = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] RawJson? Output = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] CliOutcome? CliOutcome = null,
+    VerifierVerdict VerifierVerdict = VerifierVerdict.NotRun,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] bool? PolicyRejected = null) : RunRecord;
+
+internal sealed record RunEnded(string RunId, string AgentId, RunTermination Termination, DateTime EndedAt) : RunRecord;
+
+/// <summary>How a run ended: with an outcome that its harness reported, or without one.</summary>
+[JsonPolymorphic(TypeDiscriminatorPropertyName = "kind")]
+[JsonDerivedType(typeof(RunOutcome), "outcome")]
+[JsonDerivedType(typeof(RunIncomplete), "incomplete")]
+internal abstract record RunTermination
+{
+    /// <summary>An outcome is <c>completed</c> whatever it says, <c>timeout</c> and <c>failure</c> too.</summary>
+    [JsonIgnore]
+    public abstract RunStatus Status { get; }
+}
+
+internal sealed record RunOutcome(AgentOutcome Outcome) : RunTermination
+{
+    [JsonIgnore]
+    public override RunStatus Status => RunStatus.Completed;
+}
+
+internal sealed record RunIncomplete : RunTermination
+{
+    [JsonIgnore]
+    public override RunStatus Status => RunStatus.Incomplete;
+}
+
+[JsonConverter(typeof(SnakeCaseEnum<RunStatus>))]
+internal enum RunStatus { InProgress, Completed, Incomplete }
+
+[JsonConverter(typeof(SnakeCaseEnum<VerifierVerdict>))]
+internal enum VerifierVerdict { NotRun, Passed, Failed, Inconclusive }
+
+[JsonConverter(typeof(SnakeCaseEnum<CliOutcomeKind>))]
+internal enum CliOutcomeKind { Succeeded, Failed, TimedOut }
+
+/// <summary>How a command line program that a turn ran came out.</summary>
+internal sealed record CliOutcome(
+    CliOutcomeKind Kind,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? ExitCode = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] double? DurationMs = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? StdoutTail = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? StderrTail = null);
+
+/// <summary>A run as <c>runs.list</c> shows it.</summary>
+internal sealed record RunSummary(string RunId, string AgentId, string Intent, DateTime StartedAt, DateTime? EndedAt, RunStatus Status, int TurnCount);
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true,
+    RespectNullableAnnotations = true, AllowOutOfOrderMetadataProperties = true, Converters = [typeof(UtcTime)])]
+[JsonSerializable(typeof(RunRecord))]
+internal sealed partial class RunRecordJson : JsonSerializerContext
+{
+    /// <summary>Text stays readable and small: only what JSON itself demands is escaped.</summary>
+    public static readonly JsonWriterOptions Compact = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
+}

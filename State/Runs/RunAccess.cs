@@ -1,0 +1,16 @@
+using CarServer.State.Auth;
+using CarServer.State.Sessions;
+
+namespace CarServer.State.Runs;
+
+/// <summary>Who may do what with a run (protocol 13.10).</summary>
+internal static class RunAccess
+{
+    /// <summary>List, read and subscribe: the agent itself and the host. Without auth every local caller is the user, who may read all.</summary>
+    public static bool MayRead(ClientSession session, string agentId, AuthState auth) =>
+        !auth.IsEnabled || session.IsHost || session.AgentId == agentId;
+
+    /// <summary>End it: the agent itself, and the connection that started it (protocol 13.5).</summary>
+    public static bool MayComplete(ClientSession session, Run run) =>
+        session.AgentId == run.AgentId || session.ClientId == run.ClientId;
+}

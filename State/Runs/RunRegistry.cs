@@ -1,0 +1,246 @@
+using System.Collections.Concurrent;
+using System.Text;
+using CarServer.RunStore;
+using CarServer.State.Engine;
+using Microsoft.Extensions.Logging;
+
+namespace CarServer.State.Runs;
+
+/// <summary>All runs of the process (protocol 13). A run outlives the connection that started it.</summary>
+/// <remarks>Any thread may call. No lock but each run's own; disk work is the appender's or leaves the caller's thread.</remarks>
+internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger log, TimeProvider clock)
+{
+    private readonly ConcurrentDictionary<string, Run> _runs = new();
+
+    /// <summary>The open ones among them, so that a disconnect need not look at every run there ever was.</summary>
+    private readonly ConcurrentDictionary<string, Run> _open = new();
+
+    private readonly ConcurrentQueue<Run> _ended = new();
+    private volatile bool _rootIsReady;
+
+    public static RefusedException UnknownRun(string runId) => new($"unknown run_id `{runId}`");
+
+    /// <summary>A run this process knows, open or ended; null otherwise.</summary>
+    public Run? Find(string runId) => _runs.GetValueOrDefault(runId);
+
+    /// <summary>Before anything is served (protocol 14.3): ends what a dead daemon left open, then drops what is old. Failures are logged.</summary>
+    public async Task RecoverAsync(int maxPerAgent = RunCatalog.DefaultMaxPerAgent, int maxAgeDays = RunCatalog.DefaultMaxAgeDays)
+    {
+        try
+        {
+            int adopted = await catalog.AdoptOrphansAsync(appender, Now, log);
+            int removed = catalog.Collect(Now, log, maxPerAgent, maxAgeDays);
+            if (adopted + removed > 0) log.LogInformation("run store: {Adopted} orphaned runs ended, {Removed} old ones removed", adopted, removed);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            log.LogWarning("run store: not looked through: {Reason}", e.Message);
+        }
+    }
+
+    /// <summary>Starts a run, or finds the one that <paramref name="runId"/> names already and makes it this connection's.</summary>
+    /// <param name="runId">The caller's own id for it (<c>idempotency_key</c>); null for a random one.</param>
+    /// <param name="opened">Called as soon as the run exists, before the disk is waited for.</param>
+    /// <returns>When the disk has, or has refused, the first line. A refusal is logged and keeps nothing from going on.</returns>
+    /// <exception cref="RefusedException">An id that can't be a file name, a text over its limit, or a key that belongs to another agent.</exception>
+    public async Task<Run> StartAsync(string clientId, string agentId, string intent, string? outcomeDescription,
+        string? runId = null, Action<Run>? opened = null)
+    {
+        CheckName("agent_id", agentId);
+        if (runId is not null) CheckName("idempotency_key", runId);
+        CheckLength("intent", intent);
+        CheckLength("outcome_description", outcomeDescription);
+        if (!_rootIsReady) await Task.Run(EnsureRoot);
+
+        Run run = runId is not null && await FindOrLoadAsync(runId, clientId) is { } existing
+            ? Resume(existing, clientId, agentId)
+            : Open(new RunStarted(runId ?? Guid.NewGuid().ToString(), agentId, intent, outcomeDescription, Now), clientId);
+        opened?.Invoke(run);
+        try
+        {
+            await run.HeadStored;
+        }
+        catch (IOException e)
+        {
+            log.LogWarning("run {RunId}: its start could not be stored yet: {Reason}", run.RunId, e.Message);
+        }
+        return run;
+    }
+
+    /// <summary>Ends a run with the outcome that its harness reports.</summary>
+    /// <exception cref="RefusedException">No such run, or it has ended (protocol 13.5).</exception>
+    public async Task CompleteAsync(string runId, AgentOutcome outcome)
+    {
+        Run run = Find(runId) ?? throw UnknownRun(runId);
+        if (!run.TryEnd(new RunOutcome(outcome.WithDefaults(Now)), Now, out Task? stored))
+            throw new RefusedException($"run `{runId}` is already terminal — cannot record another outcome");
+        await EndedAsync(run, stored);
+    }
+
+    /// <summary>Ends a run that nobody will complete. False when there was nothing to end.</summary>
+    public async Task<bool> MarkIncompleteAsync(string runId)
+    {
+        if (Find(runId) is not { } run || !run.TryEnd(new RunIncomplete(), Now, out Task? stored)) return false;
+        await EndedAsync(run, stored);
+        return true;
+    }
+
+    /// <summary>After a disconnect: gives a <c>runs.complete</c> on its way <see cref="RunLimits.CompleteGrace"/>, then ends what that client left open.</summary>
+    public async Task SweepForDisconnectAsync(string clientId)
+    {
+        List<Run> left = [.. _open.Values.Where(run => run.ClientId == clientId)];
+        if (left.Count == 0) return;
+        await Task.Delay(RunLimits.CompleteGrace, clock);
+        // Asked again: another connection may have taken a run over with its key, and then its end is that connection's matter.
+        await Task.WhenAll(left.Where(run => run.ClientId == clientId).Select(run => MarkIncompleteAsync(run.RunId)));
+    }
+
+    /// <summary>For a graceful stop: ends every open run at once.</summary>
+    public Task MarkAllOpenAsync() => Task.WhenAll(_open.Keys.Select(MarkIncompleteAsync));
+
+    /// <summary>Records what a submitted proposal did. Never throws: what can't be recorded is logged and counted on the run.</summary>
+    /// <param name="runId">The connection's current run; a run that is gone or has ended takes nothing, silently (protocol 13.4).</param>
+    public async Task RecordProposalAsync(string runId, ActionProposal proposal, ProposalResult result)
+    {
+        if (Find(runId) is not { IsOpen: true } run) return;
+        List<byte[]> bodies = [.. TurnRecorder.ToTurns(proposal, result).Select(TurnLine.TryEncodeBody).OfType<byte[]>()];
+        int recorded = 0;
+        string reason = "over the limits";
+        try
+        {
+            TurnsRecorded outcome = await run.RecordAsync(bodies.ToArray(), whatFits: true);
+            if (outcome.Dropped == TurnDrop.RunTerminal) return;
+            recorded = outcome.Count;
+        }
+        catch (IOException e)
+        {
+            reason = e.Message;
+        }
+        int dropped = result.Results.Count - recorded;
+        if (dropped == 0) return;
+        run.CountDropped(dropped);
+        log.LogWarning("run {RunId}: {Count} turns of proposal {ProposalId} were not recorded: {Reason}", runId, dropped, proposal.Id, reason);
+    }
+
+    /// <summary>An agent's runs on disk, the newest start first.</summary>
+    /// <param name="before">A run id: only those after it in that order; null from the first.</param>
+    /// <exception cref="RefusedException">An id that can't be a file name, or <paramref name="before"/> is none of the agent's runs.</exception>
+    public Task<IReadOnlyList<RunSummary>> ListAsync(string agentId, string? before)
+    {
+        CheckName("agent_id", agentId);
+        return Task.Run(() =>
+        {
+            IReadOnlyList<RunSummary> runs = catalog.List(agentId);
+            if (before is null) return runs;
+            int at = runs.TakeWhile(run => run.RunId != before).Count();
+            if (at == runs.Count) throw new RefusedException($"before: agent '{agentId}' has no run '{before}'", Refusal.Invalid);
+            return [.. runs.Skip(at + 1)];
+        });
+    }
+
+    /// <summary>A piece of a run's trace on disk; null when there is none, or none this caller may read.</summary>
+    /// <param name="mayRead">Given the owner's agent id. Asked before the trace is opened.</param>
+    /// <exception cref="RefusedException">An id that can't be a file name, or the trace can't be read.</exception>
+    public Task<(string AgentId, TracePage Page)?> ReadTraceAsync(string runId, long from, int limit, long maxBytes, Func<string, bool> mayRead)
+    {
+        CheckName("run_id", runId);
+        return Task.Run<(string, TracePage)?>(() =>
+        {
+            if (catalog.Find(runId) is not { } trace || !mayRead(trace.AgentId)) return null;
+            try
+            {
+                TracePage page = RunTrace.Read(trace.Path, from, limit, maxBytes);
+                if (page.DamagedLines > 0) log.LogWarning("{Path}: {Count} damaged lines left out", trace.Path, page.DamagedLines);
+                return (trace.AgentId, page);
+            }
+            catch (FileNotFoundException)
+            {
+                return null;   // removed since it was found
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                log.LogError("{Path} can't be read: {Reason}", trace.Path, e.Message);
+                throw new RefusedException($"run store: the trace of run `{runId}` can't be read");
+            }
+        });
+    }
+
+    private DateTime Now => clock.GetUtcNow().UtcDateTime;
+
+    private static void CheckName(string field, string id)
+    {
+        if (RunPath.TryEncode(id, out _)) return;
+        throw new RefusedException(
+            $"{field} must not be empty, '.' or '..', and must fit into {RunPath.MaxNameBytes} bytes as a file name", Refusal.Invalid);
+    }
+
+    private static void CheckLength(string field, string? text)
+    {
+        if (text is not null && Encoding.UTF8.GetByteCount(text) > RunLimits.MaxIntentBytes)
+            throw new RefusedException($"{field} is longer than {RunLimits.MaxIntentBytes} bytes", Refusal.Invalid);
+    }
+
+    private void EnsureRoot()
+    {
+        try
+        {
+            catalog.EnsureRoot();
+            _rootIsReady = true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            log.LogWarning("run store: {Root} can't be prepared: {Reason}", catalog.Root, e.Message);
+        }
+    }
+
+    private Run Open(RunStarted started, string clientId)
+    {
+        catalog.TryGetPath(started.AgentId, started.RunId, out string path);
+        var run = new Run(started, clientId, appender, path);
+        if (!_runs.TryAdd(run.RunId, run)) return Resume(_runs[run.RunId], clientId, started.AgentId);   // the same key, at the same time
+        _open[run.RunId] = run;
+        run.Begin();
+        return run;
+    }
+
+    private static Run Resume(Run run, string clientId, string agentId)
+    {
+        if (run.AgentId != agentId) throw new RefusedException($"idempotency_key `{run.RunId}` belongs to a run of another agent");
+        run.ClientId = clientId;
+        return run;
+    }
+
+    /// <summary>A run by its key: from memory, else from disk. One found on disk counts as ended: either it is, or another daemon has it.</summary>
+    private async Task<Run?> FindOrLoadAsync(string runId, string clientId)
+    {
+        if (Find(runId) is { } known) return known;
+        Run? stored = await Task.Run(() => catalog.Find(runId) is { } trace
+            ? Run.FromDisk(runId, trace.AgentId, clientId, new RunIncomplete(), appender)
+            : null);
+        if (stored is null) return null;
+        Run kept = _runs.GetOrAdd(runId, stored);
+        if (kept == stored) Retire(kept);
+        return kept;
+    }
+
+    private async Task EndedAsync(Run run, Task stored)
+    {
+        _open.TryRemove(run.RunId, out _);
+        Retire(run);
+        try
+        {
+            await stored;
+        }
+        catch (IOException e)
+        {
+            log.LogWarning("run {RunId}: its end could not be stored: {Reason}", run.RunId, e.Message);
+        }
+    }
+
+    /// <summary>Keeps the header of an ended run for a while, and lets go of the oldest.</summary>
+    private void Retire(Run run)
+    {
+        _ended.Enqueue(run);
+        if (_ended.Count > RunLimits.MaxEndedRuns && _ended.TryDequeue(out Run? oldest)) _runs.TryRemove(KeyValuePair.Create(oldest.RunId, oldest));
+    }
+}

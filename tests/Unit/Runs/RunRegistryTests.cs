@@ -1,0 +1,358 @@
+using System.Text;
+using System.Text.Json;
+using CarServer.RunStore;
+using CarServer.State;
+using CarServer.State.Engine;
+using CarServer.State.Runs;
+using CarServer.Tests.Support;
+using Microsoft.Extensions.Logging.Abstractions;
+using TUnit.Core;
+
+namespace CarServer.Tests.Unit.Runs;
+
+public sealed class RunRegistryTests
+{
+    [Test]
+    public async Task A_run_is_on_disk_before_its_start_is_acknowledged()
+    {
+        await using var house = new House();
+        Run run = await house.Runs.StartAsync("c1", "name:a", "do it", "done");
+        await Assert.That(Guid.TryParse(run.RunId, out _)).IsTrue();
+        await Assert.That(house.Lines(run).Single()).IsEqualTo(
+            $$"""{"record":"started","run_id":"{{run.RunId}}","agent_id":"name:a","intent":"do it","outcome_description":"done","started_at":"2026-01-02T03:04:05Z"}""");
+        await Assert.That(File.Exists(house.Home.In("runs", ".nobackup"))).IsTrue();
+    }
+
+    [Test]
+    public async Task Concurrent_batches_are_numbered_without_gap_each_in_one_piece_and_the_end_is_last()
+    {
+        await using var house = new House();
+        Run run = await house.Runs.StartAsync("c1", "a", "", null);
+        var batches = Enumerable.Range(0, 64).Select(batch => Task.Run(async () =>
+        {
+            TurnsRecorded recorded = await run.RecordAsync(Bodies(5, $"batch {batch}"), whatFits: false);
+            return (batch, recorded);
+        })).ToArray();
+        (int Batch, TurnsRecorded Recorded)[] results = await Task.WhenAll(batches);
+        ReadOnlyMemory<byte>[] live = run.Turns;
+        Task last = run.RecordAsync(Bodies(1, "last"), whatFits: false);
+        Task complete = house.Runs.CompleteAsync(run.RunId, new AgentOutcome(OutcomeStatus.Success));
+        await Task.WhenAll(last, complete);
+
+        string[] lines = house.Lines(run);
+        await Assert.That(lines.Length).IsEqualTo(1 + 320 + 1 + 1);
+        for (int i = 0; i < 321; i++) await Assert.That(JsonElement.Parse(lines[i + 1]).GetProperty("index").GetInt32()).IsEqualTo(i);
+        await Assert.That(lines[^2]).Contains("last");
+        await Assert.That(lines[^1]).StartsWith("{\"record\":\"ended\"");
+        // One encoding: what is shown live is what is in the file, byte for byte.
+        await Assert.That(live.Select(turn => Encoding.UTF8.GetString(turn.Span))).IsEquivalentTo(lines[1..321], TUnit.Assertions.Enums.CollectionOrdering.Matching);
+        foreach ((int batch, TurnsRecorded recorded) in results)
+            foreach (string line in lines.Skip(1 + recorded.BaseIndex).Take(recorded.Count)) await Assert.That(line).Contains($"\"batch {batch}\"");
+    }
+
+    [Test]
+    public async Task A_run_takes_2000_turns_and_refuses_the_batch_that_passes_that()
+    {
+        await using var house = new House();
+        Run run = await house.Runs.StartAsync("c1", "a", "", null);
+        await run.RecordAsync(Bodies(1_998), whatFits: false);
+        await Assert.That(await run.RecordAsync(Bodies(3), whatFits: false)).IsEqualTo(new TurnsRecorded(0, 0, TurnDrop.RunTurnLimit));
+        await Assert.That(await run.RecordAsync(Bodies(2), whatFits: false)).IsEqualTo(new TurnsRecorded(1_998, 2, null));
+        await Assert.That(await run.RecordAsync(Bodies(1), whatFits: false)).IsEqualTo(new TurnsRecorded(0, 0, TurnDrop.RunTurnLimit));
+        await Assert.That(house.Lines(run).Length).IsEqualTo(2_001);
+    }
+
+    [Test]
+    public async Task Of_a_proposals_turns_those_that_fit_are_recorded_and_the_rest_is_counted_and_logged()
+    {
+        await using var house = new House();
+        Run run = await house.Runs.StartAsync("c1", "a", "", null);
+        await run.RecordAsync(Bodies(1_999), whatFits: false);
+        (ActionProposal proposal, ProposalResult result) = Proposal(3);
+        await house.Runs.RecordProposalAsync(run.RunId, proposal, result);
+        await Assert.That(run.Turns.Length).IsEqualTo(2_000);
+        await Assert.That(run.TurnsDropped).IsEqualTo(2);
+        await house.Runs.RecordProposalAsync(run.RunId, proposal, result);
+        await Assert.That(run.TurnsDropped).IsEqualTo(5);
+        await Assert.That(house.Log.All.Count(line => line.Contains("were not recorded"))).IsEqualTo(2);
+    }
+
+    [Test]
+    public async Task A_proposal_of_an_unknown_or_ended_run_is_dropped_in_silence()
+    {
+        await using var house = new House();
+        (ActionProposal proposal, ProposalResult result) = Proposal(1);
+        await house.Runs.RecordProposalAsync("nowhere", proposal, result);
+        Run run = await house.Runs.StartAsync("c1", "a", "", null);
+        await house.Runs.MarkIncompleteAsync(run.RunId);
+        await house.Runs.RecordProposalAsync(run.RunId, proposal, result);
+        await Assert.That(house.Lines(run).Length).IsEqualTo(2);
+        await Assert.That(house.Log.All).IsEmpty();
+    }
+
+    [Test]
+    public async Task Completing_has_the_protocols_error_texts()
+    {
+        await using var house = new House();
+        var outcome = new AgentOutcome(OutcomeStatus.Timeout);
+        await Assert.That(async () => await house.Runs.CompleteAsync("nope", outcome)).Throws<RefusedException>().WithMessage("unknown run_id `nope`");
+        Run run = await house.Runs.StartAsync("c1", "a", "", null);
+        await house.Runs.CompleteAsync(run.RunId, outcome);
+        await Assert.That(async () => await house.Runs.CompleteAsync(run.RunId, outcome)).Throws<RefusedException>()
+            .WithMessage($"run `{run.RunId}` is already terminal — cannot record another outcome");
+        await Assert.That(run.Status).IsEqualTo(RunStatus.Completed);
+        await Assert.That(await house.Runs.MarkIncompleteAsync(run.RunId)).IsFalse();
+        await Assert.That(await run.RecordAsync(Bodies(1), whatFits: false)).IsEqualTo(new TurnsRecorded(0, 0, TurnDrop.RunTerminal));
+        await Assert.That(house.Lines(run).Length).IsEqualTo(2);
+    }
+
+    [Test]
+    public async Task An_ended_run_keeps_its_header_and_not_its_turns()
+    {
+        await using var house = new House();
+        Run run = await house.Runs.StartAsync("c1", "a", "", null);
+        await run.RecordAsync(Bodies(3), whatFits: false);
+        await house.Runs.CompleteAsync(run.RunId, new AgentOutcome(OutcomeStatus.Done));
+        await Assert.That(run.Turns).IsEmpty();
+        await Assert.That(house.Runs.Find(run.RunId)).IsSameReferenceAs(run);
+        await Assert.That(house.Lines(run).Length).IsEqualTo(5);
+    }
+
+    [Test]
+    public async Task Headers_of_ended_runs_are_kept_up_to_a_bound()
+    {
+        await using var house = new House();
+        for (int i = 0; i <= RunLimits.MaxEndedRuns; i++)
+        {
+            await house.Runs.StartAsync("c1", "a", "", null, $"r{i}");
+            await house.Runs.MarkIncompleteAsync($"r{i}");
+        }
+        await Assert.That(house.Runs.Find("r0")).IsNull();
+        await Assert.That(house.Runs.Find("r1")).IsNotNull();
+    }
+
+    [Test]
+    public async Task A_refused_batch_is_nowhere_and_the_next_one_takes_its_numbers()
+    {
+        bool full = false;
+        await using var house = new House((file, lines, offset) =>
+        {
+            if (full) throw new IOException("no space left on device");
+            RandomAccess.Write(file, lines, offset);
+        });
+        Run run = await house.Runs.StartAsync("c1", "a", "", null);
+        await run.RecordAsync(Bodies(2, "before"), whatFits: false);
+        full = true;
+        await Assert.That(async () => await run.RecordAsync(Bodies(2, "refused"), whatFits: false)).Throws<IOException>();
+        (ActionProposal proposal, ProposalResult result) = Proposal(1);
+        await house.Runs.RecordProposalAsync(run.RunId, proposal, result);
+        await Assert.That(run.TurnsDropped).IsEqualTo(1);
+        await Assert.That(run.Turns.Length).IsEqualTo(2);
+        full = false;
+        await Assert.That(await run.RecordAsync(Bodies(1, "after"), whatFits: false)).IsEqualTo(new TurnsRecorded(2, 1, null));
+        string[] lines = house.Lines(run);
+        await Assert.That(lines.Length).IsEqualTo(4);
+        await Assert.That(string.Concat(lines)).DoesNotContain("refused");
+        await Assert.That(lines[3]).StartsWith("{\"record\":\"turn\",\"index\":2,");
+    }
+
+    [Test]
+    public async Task A_run_that_starts_on_a_full_disk_goes_on_and_its_first_line_comes_later()
+    {
+        await using var house = new House();
+        await File.WriteAllTextAsync(house.Home.In("runs"), "a file where the directory should be");
+        Run run = await house.Runs.StartAsync("c1", "a", "x", null);
+        await Assert.That(run.IsOpen).IsTrue();
+        await Assert.That(house.Log.All.Any(line => line.Contains("its start could not be stored yet"))).IsTrue();
+        File.Delete(house.Home.In("runs"));
+        await run.RecordAsync(Bodies(1), whatFits: false);
+        string[] lines = house.Lines(run);
+        await Assert.That(lines[0]).StartsWith("{\"record\":\"started\"");
+        await Assert.That(lines[1]).StartsWith("{\"record\":\"turn\",\"index\":0,");
+    }
+
+    [Test]
+    public async Task A_run_ends_even_when_the_disk_refuses_its_last_line()
+    {
+        await using var house = new House();
+        await File.WriteAllTextAsync(house.Home.In("runs"), "a file where the directory should be");
+        Run run = await house.Runs.StartAsync("c1", "a", "x", null);
+        await house.Runs.CompleteAsync(run.RunId, new AgentOutcome(OutcomeStatus.Done));
+        await Assert.That(run.Status).IsEqualTo(RunStatus.Completed);
+        await Assert.That(house.Log.All.Any(line => line.Contains("its end could not be stored"))).IsTrue();
+    }
+
+    [Test]
+    public async Task A_disconnect_ends_open_runs_after_the_grace_and_not_before()
+    {
+        await using var house = new House();
+        Run mine = await house.Runs.StartAsync("c1", "a", "", null);
+        Run completing = await house.Runs.StartAsync("c1", "a", "", null);
+        Run theirs = await house.Runs.StartAsync("c2", "b", "", null);
+        Task sweep = house.Runs.SweepForDisconnectAsync("c1");
+        house.Clock.Advance(RunLimits.CompleteGrace - TimeSpan.FromTicks(1));
+        await Assert.That(mine.IsOpen).IsTrue();
+        await house.Runs.CompleteAsync(completing.RunId, new AgentOutcome(OutcomeStatus.Success));
+        house.Clock.Advance(TimeSpan.FromTicks(1));
+        await sweep;
+        await Assert.That(mine.Status).IsEqualTo(RunStatus.Incomplete);
+        await Assert.That(completing.Status).IsEqualTo(RunStatus.Completed);
+        await Assert.That(theirs.IsOpen).IsTrue();
+        await Assert.That(house.Lines(mine)[^1]).Contains("\"termination\":{\"kind\":\"incomplete\"}");
+    }
+
+    [Test]
+    public async Task A_disconnect_without_open_runs_waits_for_nothing()
+    {
+        await using var house = new House();
+        await house.Runs.SweepForDisconnectAsync("c1");
+        await Assert.That(house.Clock.Waiting).IsEqualTo(0);
+    }
+
+    [Test]
+    public async Task A_stop_ends_everything_open_at_once()
+    {
+        await using var house = new House();
+        Run[] runs = [await house.Runs.StartAsync("c1", "a", "", null), await house.Runs.StartAsync("c2", "b", "", null)];
+        await house.Runs.MarkAllOpenAsync();
+        await Assert.That(runs.All(run => run.Status == RunStatus.Incomplete)).IsTrue();
+    }
+
+    [Test]
+    public async Task A_key_finds_its_run_again_and_takes_it_over()
+    {
+        await using var house = new House();
+        Run first = await house.Runs.StartAsync("c1", "a", "", null, "job 7");
+        await first.RecordAsync(Bodies(1), whatFits: false);
+        Task sweep = house.Runs.SweepForDisconnectAsync("c1");
+        Run again = await house.Runs.StartAsync("c2", "a", "", null, "job 7");
+        house.Clock.Advance(RunLimits.CompleteGrace);
+        await sweep;
+        await Assert.That(again).IsSameReferenceAs(first);
+        await Assert.That(again.IsOpen).IsTrue();
+        await Assert.That(house.Lines(first).Length).IsEqualTo(2);
+        await Assert.That(async () => await house.Runs.StartAsync("c3", "b", "", null, "job 7")).Throws<RefusedException>()
+            .WithMessage("idempotency_key `job 7` belongs to a run of another agent");
+    }
+
+    [Test]
+    public async Task The_same_key_at_the_same_time_is_one_run()
+    {
+        await using var house = new House();
+        Run[] runs = await Task.WhenAll(Enumerable.Range(0, 16).Select(i => Task.Run(() => house.Runs.StartAsync($"c{i}", "a", "", null, "key"))));
+        await Assert.That(runs.Distinct().Count()).IsEqualTo(1);
+        await Assert.That(house.Lines(runs[0]).Length).IsEqualTo(1);
+    }
+
+    [Test]
+    public async Task A_key_of_an_earlier_daemon_finds_the_ended_run_on_disk()
+    {
+        using var home = new TempHome();
+        await using (var before = new House(home)) await before.Runs.StartAsync("c1", "a", "", null, "key");
+        await using var house = new House(home);
+        await house.Runs.RecoverAsync();
+        Run run = await house.Runs.StartAsync("c1", "a", "", null, "key");
+        await Assert.That(run.IsOpen).IsFalse();
+        await Assert.That(await run.RecordAsync(Bodies(1), whatFits: false)).IsEqualTo(new TurnsRecorded(0, 0, TurnDrop.RunTerminal));
+        await Assert.That(house.Lines(run).Length).IsEqualTo(2);
+        await Assert.That(async () => await house.Runs.StartAsync("c3", "b", "", null, "key")).Throws<RefusedException>();
+    }
+
+    [Test]
+    [Arguments("")]
+    [Arguments("..")]
+    [Arguments("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")]   // 67 times three bytes: one past 200
+    public async Task Ids_that_cannot_be_file_names_are_invalid_params(string id)
+    {
+        await using var house = new House();
+        foreach (Func<Task> call in (Func<Task>[])[
+            () => house.Runs.StartAsync("c", id, "", null),
+            () => house.Runs.StartAsync("c", "a", "", null, id),
+            () => house.Runs.ListAsync(id, null),
+            () => house.Runs.ReadTraceAsync(id, 0, 1, 1, _ => true)])
+        {
+            RefusedException? refused = await Assert.That(async () => await call()).Throws<RefusedException>();
+            await Assert.That(refused!.Refusal).IsEqualTo(Refusal.Invalid);
+            await Assert.That(refused.Message).Contains("200 bytes");
+        }
+        await Assert.That(house.Home.Files()).IsEmpty();
+    }
+
+    [Test]
+    public async Task Intent_and_description_have_a_limit()
+    {
+        await using var house = new House();
+        string atLimit = new('x', RunLimits.MaxIntentBytes);
+        Run run = await house.Runs.StartAsync("c", "a", atLimit, atLimit);
+        await Assert.That(house.Lines(run).Length).IsEqualTo(1);
+        await Assert.That(async () => await house.Runs.StartAsync("c", "a", atLimit + "x", null)).Throws<RefusedException>();
+        await Assert.That(async () => await house.Runs.StartAsync("c", "a", "", atLimit + "x")).Throws<RefusedException>();
+    }
+
+    [Test]
+    public async Task Lists_go_on_after_the_run_that_before_names()
+    {
+        await using var house = new House();
+        foreach (string id in (string[])["r1", "r2", "r3"])
+        {
+            await house.Runs.StartAsync("c", "a", "", null, id);
+            house.Clock.Advance(TimeSpan.FromSeconds(1));
+        }
+        await Assert.That((await house.Runs.ListAsync("a", null)).Select(run => run.RunId)).IsEquivalentTo(["r3", "r2", "r1"]);
+        await Assert.That((await house.Runs.ListAsync("a", "r2")).Select(run => run.RunId)).IsEquivalentTo(["r1"]);
+        await Assert.That(async () => await house.Runs.ListAsync("a", "r9")).Throws<RefusedException>();
+    }
+
+    [Test]
+    public async Task A_trace_is_shown_to_those_who_may_read_it()
+    {
+        await using var house = new House();
+        await house.Runs.StartAsync("c", "a", "", null, "r");
+        await File.AppendAllTextAsync(house.Home.Trace("a", "r"), "damage\n");
+        (string AgentId, TracePage Page)? found = await house.Runs.ReadTraceAsync("r", 0, 10, long.MaxValue, agentId => agentId == "a");
+        await Assert.That(found!.Value.AgentId).IsEqualTo("a");
+        await Assert.That(found.Value.Page.Records.Count).IsEqualTo(1);
+        await Assert.That(house.Log.All.Single()).Contains("1 damaged lines");
+        await Assert.That(await house.Runs.ReadTraceAsync("r", 0, 10, long.MaxValue, _ => false)).IsNull();
+        await Assert.That(await house.Runs.ReadTraceAsync("q", 0, 10, long.MaxValue, _ => true)).IsNull();
+    }
+
+    private static byte[][] Bodies(int count, string tool = "t") =>
+        [.. Enumerable.Range(0, count).Select(_ => TurnLine.TryEncodeBody(new RunTurn(Tool: tool))!)];
+
+    private static (ActionProposal Proposal, ProposalResult Result) Proposal(int actions) => TurnRecorderTests.Proposal(
+        [.. Enumerable.Range(0, actions).Select(i => (TurnRecorderTests.Action($"a{i}", "{}"), TurnRecorderTests.Succeeded($"a{i}", "1")))]);
+
+    /// <summary>A registry with a disk of its own.</summary>
+    private sealed class House : IAsyncDisposable
+    {
+        private readonly Appender _appender;
+        private readonly bool _ownsHome;
+
+        public House(Appender.GatherWrite? disk = null) : this(new TempHome(), disk) => _ownsHome = true;
+
+        public House(TempHome home, Appender.GatherWrite? disk = null)
+        {
+            Home = home;
+            _appender = new Appender(NullLogger.Instance, disk);
+            Runs = new RunRegistry(RunCatalog.ForJournalDirectory(home.Journals), _appender, Log, Clock);
+        }
+
+        public TempHome Home { get; }
+        public LogLines Log { get; } = new();
+        public FakeClock Clock { get; } = new();
+        public RunRegistry Runs { get; }
+
+        public string[] Lines(Run run)
+        {
+            RunCatalog.ForJournalDirectory(Home.Journals).TryGetPath(run.AgentId, run.RunId, out string path);
+            return File.ReadAllLines(path);
+        }
+
+        public async ValueTask DisposeAsync()
+        {
+            await _appender.DisposeAsync();
+            if (_ownsHome) Home.Dispose();
+        }
+    }
+}
