@@ -100,7 +100,7 @@ public sealed class ProposalTests
         await peer.RegisterToolsAsync("t");
 
         Task<JsonElement> submitted = SubmitAsync(peer, """{"id":"a","type":"tool_call","tool":"t"}""", """{"id":"b","type":"tool_call","tool":"t"}""");
-        ToolCall first = await peer.NextToolCallAsync();
+        ToolRequest first = await peer.NextToolCallAsync();
         for (int round = 0; round < 20; round++) await peer.CallAsync("ping");   // whatever was sent together with the first has arrived by now
         await Assert.That(peer.ToolCalls.Count).IsEqualTo(1);
         await peer.ReplyAsync(first, "1");
@@ -118,7 +118,7 @@ public sealed class ProposalTests
 
         Task<JsonElement> submitted = SubmitAsync(peer,
             """{"id":"a","type":"tool_call","tool":"t","failure_behavior":"skip"}""", """{"id":"b","type":"tool_call","tool":"t","failure_behavior":"skip"}""");
-        ToolCall first = await peer.NextToolCallAsync(), second = await peer.NextToolCallAsync();   // both are here before either is answered
+        ToolRequest first = await peer.NextToolCallAsync(), second = await peer.NextToolCallAsync();   // both are here before either is answered
         await peer.ReplyAsync(second, "2");
         await peer.ReplyAsync(first, "1");
 
@@ -287,7 +287,7 @@ public sealed class ProposalTests
 
         Task<JsonElement> submitted = SubmitAsync(peer, """{"id":"m","type":"state_write","parameters":{"key":"mine","value":1} }""", Write1,
             """{"id":"t","type":"tool_call","tool":"t"}""");
-        ToolCall call = await peer.NextToolCallAsync();
+        ToolRequest call = await peer.NextToolCallAsync();
         await SubmitAsync(peer, """{"id":"o","type":"state_write","parameters":{"key":"k","value":"of the other"} }""");
         await peer.RefuseAsync(call, "no");
 

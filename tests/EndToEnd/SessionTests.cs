@@ -127,7 +127,7 @@ public sealed class SessionTests
         const string proposal = """{"proposal":{"actions":[{"type":"tool_call","tool":"wait","failure_behavior":"skip"}]} }""";
 
         Task<JsonElement>[] waiting = [.. Enumerable.Range(0, limit).Select(_ => peer.SendAsync("proposal.submit", proposal))];
-        ToolCall first = await peer.NextToolCallAsync();
+        ToolRequest first = await peer.NextToolCallAsync();
         for (int i = 1; i < limit; i++) await peer.NextToolCallAsync();
         RpcFailure refused = await peer.CallFailsAsync("proposal.submit", proposal);
 

@@ -18,7 +18,7 @@ public sealed class ToolCallbackTests
             """{"id":"a0","type":"tool_call","tool":"search","parameters":{"q":"x","n":1.50},"timeout_ms":180000}""",
             """{"id":"a1","type":"tool_call","tool":"search"}""");
 
-        ToolCall[] calls = [.. peer.ToolCalls];
+        ToolRequest[] calls = [.. peer.ToolCalls];
         await Assert.That(calls.Length).IsEqualTo(2);
         await Assert.That(calls[0].Id).IsEqualTo("cb-1");
         await Assert.That(calls[0].ActionId).IsEqualTo("a0");
@@ -58,7 +58,7 @@ public sealed class ToolCallbackTests
         await peer.RegisterToolsAsync("t");
 
         Task<JsonElement[]> submitted = SubmitAsync(peer, """{"type":"tool_call","tool":"t"}""");
-        ToolCall call = await peer.NextToolCallAsync();
+        ToolRequest call = await peer.NextToolCallAsync();
         await peer.SendTextAsync($$"""{"jsonrpc":"2.0","id":"{{call.Id}}"}""");
 
         JsonElement action = (await submitted)[0];
@@ -111,7 +111,7 @@ public sealed class ToolCallbackTests
         await peer.RegisterToolsAsync("unbounded", "bounded");
 
         Task<JsonElement[]> submitted = SubmitAsync(peer, """{"type":"tool_call","tool":"unbounded"}""");
-        ToolCall call = await peer.NextToolCallAsync();
+        ToolRequest call = await peer.NextToolCallAsync();
         // A callback with a budget of its own runs out meanwhile: had the garbage been read as up to half a second, so had this one's.
         JsonElement bounded = (await SubmitAsync(peer, """{"type":"tool_call","tool":"bounded","timeout_ms":700}"""))[0];
         await Assert.That(bounded.GetProperty("error").GetString()).IsEqualTo("action timed out after 700ms");
@@ -143,7 +143,7 @@ public sealed class ToolCallbackTests
         await using RpcPeer peer = await daemon.ConnectAsync();
         await peer.RegisterToolsAsync("slow");
         await SubmitAsync(peer, """{"type":"tool_call","tool":"slow","timeout_ms":50}""");
-        ToolCall late = await peer.NextToolCallAsync();
+        ToolRequest late = await peer.NextToolCallAsync();
 
         await peer.ReplyAsync(late, "1");
         await peer.SendTextAsync("""{"jsonrpc":"2.0","id":"cb-4711","result":1}""");
@@ -159,7 +159,7 @@ public sealed class ToolCallbackTests
         await using RpcPeer peer = await daemon.ConnectAsync();
         await peer.RegisterToolsAsync("t");
         Task<JsonElement[]> submitted = SubmitAsync(peer, """{"type":"tool_call","tool":"t"}""");
-        ToolCall call = await peer.NextToolCallAsync();
+        ToolRequest call = await peer.NextToolCallAsync();
 
         await peer.SendTextAsync($$"""[{"jsonrpc":"2.0","id":"{{call.Id}}","result":"from an array"}]""");
 

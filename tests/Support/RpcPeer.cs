@@ -14,7 +14,7 @@ internal sealed class RpcFailure(string method, int code, string text) : Excepti
 }
 
 /// <summary>One <c>tools.execute</c> as it came.</summary>
-internal sealed record ToolCall(string Id, JsonElement Params)
+internal sealed record ToolRequest(string Id, JsonElement Params)
 {
     public string Tool => Params.GetProperty("tool").GetString()!;
     public string ActionId => Params.GetProperty("action_id").GetString()!;
@@ -37,7 +37,7 @@ internal sealed class RpcPeer : IAsyncDisposable
     private readonly SemaphoreSlim _sending = new(1, 1);
     private readonly ConcurrentDictionary<string, TaskCompletionSource<JsonElement>> _pending = new();
     private readonly Channel<JsonElement> _notifications = Channel.CreateUnbounded<JsonElement>();
-    private readonly Channel<ToolCall> _unanswered = Channel.CreateUnbounded<ToolCall>();
+    private readonly Channel<ToolRequest> _unanswered = Channel.CreateUnbounded<ToolRequest>();
     private readonly TaskCompletionSource<int> _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Task _reading;
     private int _lastId;
@@ -52,10 +52,10 @@ internal sealed class RpcPeer : IAsyncDisposable
     /// Answers <c>tools.execute</c>: returns the result as JSON text, or throws <see cref="ToolFailed"/>. While null, calls
     /// wait in <see cref="NextToolCallAsync"/> for the test itself to answer.
     /// </summary>
-    public Func<ToolCall, Task<string>>? Tools { get; set; }
+    public Func<ToolRequest, Task<string>>? Tools { get; set; }
 
     /// <summary>Every <c>tools.execute</c> so far, in the order of arrival.</summary>
-    public ConcurrentQueue<ToolCall> ToolCalls { get; } = new();
+    public ConcurrentQueue<ToolRequest> ToolCalls { get; } = new();
 
     /// <summary>Ends with the close code once the daemon has closed the connection.</summary>
     public Task<int> Closed => _closed.Task;
@@ -114,11 +114,11 @@ internal sealed class RpcPeer : IAsyncDisposable
         CallAsync("tools.register", $"[{string.Join(',', names.Select(n => $$"""{"name":"{{n}}","description":"a tool of the test","parameters":{ } }"""))}]");
 
     /// <summary>The next callback, for a test that answers by hand; only while <see cref="Tools"/> is null.</summary>
-    public Task<ToolCall> NextToolCallAsync() => _unanswered.Reader.ReadAsync().AsTask().Soon("a tools.execute from the daemon");
+    public Task<ToolRequest> NextToolCallAsync() => _unanswered.Reader.ReadAsync().AsTask().Soon("a tools.execute from the daemon");
 
-    public Task ReplyAsync(ToolCall call, string result) => SendTextAsync($$"""{"jsonrpc":"2.0","id":"{{call.Id}}","result":{{result}}}""");
+    public Task ReplyAsync(ToolRequest call, string result) => SendTextAsync($$"""{"jsonrpc":"2.0","id":"{{call.Id}}","result":{{result}}}""");
 
-    public Task RefuseAsync(ToolCall call, string message, int code = -32000) =>
+    public Task RefuseAsync(ToolRequest call, string message, int code = -32000) =>
         SendTextAsync($$"""{"jsonrpc":"2.0","id":"{{call.Id}}","error":{"code":{{code}},"message":{{Quote(message)}} } }""");
 
     /// <summary>The next notification of this name; others that come before it are dropped.</summary>
@@ -178,7 +178,7 @@ internal sealed class RpcPeer : IAsyncDisposable
         }
         else if (method.GetString() == "tools.execute")
         {
-            var call = new ToolCall(message.GetProperty("id").GetString()!, message.GetProperty("params"));
+            var call = new ToolRequest(message.GetProperty("id").GetString()!, message.GetProperty("params"));
             ToolCalls.Enqueue(call);
             if (Tools is { } tools) _ = Task.Run(() => AnswerAsync(call, tools));
             else _unanswered.Writer.TryWrite(call);
@@ -189,7 +189,7 @@ internal sealed class RpcPeer : IAsyncDisposable
         }
     }
 
-    private async Task AnswerAsync(ToolCall call, Func<ToolCall, Task<string>> tools)
+    private async Task AnswerAsync(ToolRequest call, Func<ToolRequest, Task<string>> tools)
     {
         try
         {
