@@ -3,7 +3,17 @@ using CarServer.Rpc.WebSocket;
 
 namespace CarServer.Rpc.JsonRpc;
 
-/// <summary>Where the response to one request goes: a frame of its own, or a place in a batch's array.</summary>
+/// <summary>Where responses go: each into a frame of its own, or all of a batch into one array.</summary>
+internal interface IAnswerSink
+{
+    /// <summary>A place for one response. What was begun before and not ended is taken back.</summary>
+    FrameBuffer BeginResponse();
+
+    /// <summary>The response is whole.</summary>
+    void EndResponse(FrameBuffer response);
+}
+
+/// <summary>The response to one request.</summary>
 /// <remarks>
 /// Begun only when the outcome is known and ended on the same thread with nothing in between, since it is written straight into the
 /// connection's outgoing frames.
@@ -12,17 +22,15 @@ internal ref struct Answer
 {
     [ThreadStatic] private static Utf8JsonWriter? t_json;
 
-    private readonly RpcConnection _connection;
-    private readonly BatchReply? _batch;
+    private readonly IAnswerSink _sink;
     private readonly ReadOnlySpan<byte> _id;
     private FrameBuffer? _frames;
     private Utf8JsonWriter? _json;
 
     /// <param name="id">The id's text; empty for a notification, whose outcome nobody wants.</param>
-    public Answer(RpcConnection connection, BatchReply? batch, ReadOnlySpan<byte> id)
+    public Answer(IAnswerSink sink, ReadOnlySpan<byte> id)
     {
-        _connection = connection;
-        _batch = batch;
+        _sink = sink;
         _id = id;
     }
 
@@ -41,7 +49,6 @@ internal ref struct Answer
     public void WriteError(RpcErrorCode code, string message)
     {
         if (!IsWanted) return;
-        _frames?.AbandonFrame();   // a result that could not be written to its end
         Begin();
         _frames!.Append(",\"error\":"u8);
         _json = Json(_frames);
@@ -57,23 +64,14 @@ internal ref struct Answer
         if (_frames is null) return;
         _json!.Flush();
         _frames.Append("}"u8);
-        if (_batch is null)
-        {
-            _frames.EndFrame();
-            _connection.Messages.EndSend(_frames);
-        }
-        else
-        {
-            _batch.Add(_frames.Written);
-            _frames.Clear();
-        }
+        _sink.EndResponse(_frames);
         _frames = null;
     }
 
     private void Begin()
     {
-        _frames = _batch is null ? _connection.Messages.BeginSend() : _batch.Scratch();
-        if (_batch is null) _frames.BeginFrame(Opcode.Text);
+        _frames?.AbandonFrame();   // a result that could not be written to its end
+        _frames = _sink.BeginResponse();
         _frames.Append("{\"jsonrpc\":\"2.0\",\"id\":"u8);
         _frames.Append(_id);
     }

@@ -1,10 +1,11 @@
 using System.Buffers;
+using CarServer.Rpc.Transport;
 using CarServer.Rpc.WebSocket;
 
 namespace CarServer.Rpc.JsonRpc;
 
 /// <summary>Gathers the responses of one batch and sends them as one array when the last one is there (JSON-RPC 2.0, 6).</summary>
-internal sealed class BatchReply(RpcConnection connection)
+internal sealed class BatchReply(MessageConnection messages) : IAnswerSink
 {
     [ThreadStatic] private static FrameBuffer? t_scratch;
 
@@ -12,21 +13,21 @@ internal sealed class BatchReply(RpcConnection connection)
     private readonly ArrayBufferWriter<byte> _array = new();
     private int _outstanding = 1;   // the reader's own share: nothing is sent before all members are begun
 
-    /// <summary>A place for one response of this thread; cleared after <see cref="Add"/>.</summary>
-    public FrameBuffer Scratch()
+    FrameBuffer IAnswerSink.BeginResponse()
     {
         FrameBuffer scratch = t_scratch ??= new FrameBuffer();
         scratch.Clear();
         return scratch;
     }
 
-    public void Add(ReadOnlySpan<byte> response)
+    void IAnswerSink.EndResponse(FrameBuffer response)
     {
         lock (_gate)
         {
             _array.Write(_array.WrittenCount == 0 ? "["u8 : ","u8);
-            _array.Write(response);
+            _array.Write(response.Written);
         }
+        response.Clear();
     }
 
     /// <summary>One more member will answer later.</summary>
@@ -37,8 +38,8 @@ internal sealed class BatchReply(RpcConnection connection)
     {
         if (Interlocked.Decrement(ref _outstanding) > 0 || _array.WrittenCount == 0) return;
         _array.Write("]"u8);
-        FrameBuffer frames = connection.Messages.BeginSend();
+        FrameBuffer frames = messages.BeginSend();
         frames.AppendFrame(Opcode.Text, _array.WrittenSpan);
-        connection.Messages.EndSend(frames);
+        messages.EndSend(frames);
     }
 }

@@ -14,7 +14,7 @@ namespace CarServer.Rpc.JsonRpc;
 /// the batch of the read; one that does is answered from wherever it ends. Replies to our own callbacks are taken at once, whatever else
 /// is in flight, so a proposal that waits for its tools cannot block them.
 /// </remarks>
-internal sealed class RpcConnection : IMessageHandler, IClientChannel
+internal sealed class RpcConnection : IMessageHandler, IClientChannel, IAnswerSink
 {
     /// <summary>An unknown name is echoed so that the caller sees its typo, but not at any length.</summary>
     private const int EchoedNameLength = 128;
@@ -70,6 +70,19 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel
         return _callbacks.WaitAsync(callbackId, () => Send(method, callbackId, parameters, type), wait, _dispatcher.State.Clock, abandoned);
     }
 
+    FrameBuffer IAnswerSink.BeginResponse()
+    {
+        FrameBuffer frames = Messages.BeginSend();
+        frames.BeginFrame(Opcode.Text);
+        return frames;
+    }
+
+    void IAnswerSink.EndResponse(FrameBuffer response)
+    {
+        response.EndFrame();
+        Messages.EndSend(response);
+    }
+
     private bool Send<T>(string method, string? id, T parameters, JsonTypeInfo<T> type)
     {
         if (IsClosed) return false;
@@ -92,18 +105,18 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel
     {
         if (!IsKnown)
         {
-            RefuseStranger(new Answer(this, null, "null"u8));
+            RefuseStranger(new Answer(this, "null"u8));
             return;
         }
         var members = new List<Range>();
         if (Envelope.ReadBatch(message, members, out string problem) is { } code)
         {
-            var answer = new Answer(this, null, "null"u8);
+            var answer = new Answer(this, "null"u8);
             answer.WriteError(code, problem);
             answer.End();
             return;
         }
-        var batch = new BatchReply(this);
+        var batch = new BatchReply(Messages);
         foreach (Range member in members)
         {
             Envelope envelope = Envelope.Read(message[member]);
@@ -126,7 +139,7 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel
                 if (IsKnown) _callbacks?.Complete(envelope);
                 return;
             case EnvelopeKind.NotJson or EnvelopeKind.Invalid:
-                var answer = new Answer(this, batch, envelope.Id.IsEmpty ? "null"u8 : envelope.Id);
+                var answer = new Answer(batch ?? (IAnswerSink)this, envelope.Id.IsEmpty ? "null"u8 : envelope.Id);
                 answer.WriteError(envelope.Kind == EnvelopeKind.NotJson ? RpcErrorCode.ParseError : RpcErrorCode.InvalidRequest, envelope.Problem!);
                 answer.End();
                 return;
@@ -138,7 +151,7 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel
 
     private void Dispatch(in Envelope envelope, BatchReply? batch)
     {
-        var answer = new Answer(this, batch, envelope.Kind == EnvelopeKind.Request ? envelope.Id : default);
+        var answer = new Answer(batch ?? (IAnswerSink)this, envelope.Kind == EnvelopeKind.Request ? envelope.Id : default);
         Method? method = Find(envelope);
         if (!IsKnown && method is not { Access: Access.Anyone })
         {
@@ -229,7 +242,7 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel
 
     private void Respond(PendingAnswer pending, Method method, ReadOnlySpan<byte> id, Exception? failure, BatchReply? batch)
     {
-        var answer = new Answer(this, batch, id);
+        var answer = new Answer(batch ?? (IAnswerSink)this, id);
         try
         {
             if (failure is null) pending.Write(ref answer);

@@ -1,3 +1,4 @@
+using CarServer.RunStore;
 using System.Text;
 using CarServer.State.Engine;
 
@@ -21,9 +22,9 @@ public class ActionGraphTests
                 {
                     case 'w':
                         action.Type = ActionType.StateWrite;
-                        action.Parameters = RunStore.RawJson.Parse($$"""{"key":"{{name}}"}""");
+                        action.Parameters = RawJson.Parse($$"""{"key":"{{name}}"}""");
                         break;
-                    case 'e': action.ExpectedEffects = new(action.ExpectedEffects) { [name] = RunStore.RawJson.Null }; break;
+                    case 'e': action.ExpectedEffects = new(action.ExpectedEffects) { [name] = RawJson.Null }; break;
                     case 'r': action.StateDependencies.Add(name); break;
                     case 'd': action.Dependencies.Add(name); break;
                 }

@@ -7,6 +7,8 @@ using CarServer.State;
 using CarServer.State.Engine;
 using CarServer.State.Sessions;
 
+using CarServer.Tests.Support;
+
 namespace CarServer.Tests.Unit.Engine;
 
 /// <summary>The methods' own rules: shapes, errors, all or nothing. Their params come as bytes, as the dispatcher gives them.</summary>
@@ -26,19 +28,8 @@ public sealed class EngineMethodsTests : IAsyncDisposable
         _session = new ClientSession("0123456789ab", _channel, _state);
     }
 
-    private async Task<string> AnswerAsync(string method, string parameters)
-    {
-        var bytes = new ArrayBufferWriter<byte>();
-        await using var writer = new Utf8JsonWriter(bytes);
-        using PendingAnswer? pending = Rows.Single(row => row.Name == method).Invoke(_state, _session, Encoding.UTF8.GetBytes(parameters), writer);
-        if (pending is not null)
-        {
-            await pending.Completion;
-            pending.Write(writer);
-        }
-        await writer.FlushAsync();
-        return Encoding.UTF8.GetString(bytes.WrittenSpan);
-    }
+    private Task<string> AnswerAsync(string method, string parameters) =>
+        MethodCall.ResultAsync(Rows.Single(row => row.Name == method), _state, _session, parameters);
 
     /// <summary>Calls one after another; an error shows as its code and message.</summary>
     [Test]

@@ -1,3 +1,4 @@
+using CarServer.RunStore;
 using CarServer.State.Engine;
 
 namespace CarServer.Tests.Unit.Engine;
@@ -232,16 +233,16 @@ public class RuntimeWaitingTests
     public async Task The_cache_forgets_the_oldest()
     {
         var cache = new IdempotencyCache();
-        IdempotencyCache.Key Key(int i) => new(null, $"t{i}", RunStore.RawJson.EmptyObject);
-        for (int i = 0; i <= IdempotencyCache.MaxEntries; i++) cache.Keep(Key(i), RunStore.RawJson.Null);
+        IdempotencyCache.Key Key(int i) => new(null, $"t{i}", RawJson.EmptyObject);
+        for (int i = 0; i <= IdempotencyCache.MaxEntries; i++) cache.Keep(Key(i), RawJson.Null);
         await Assert.That(cache.TryGet(Key(0), out _)).IsFalse();
         await Assert.That(cache.TryGet(Key(1), out _)).IsTrue();
 
-        RunStore.RawJson large = RunStore.RawJson.FromString(new string('x', IdempotencyCache.MaxBytes - 4));
+        RawJson large = RawJson.FromString(new string('x', IdempotencyCache.MaxBytes - 4));
         cache.Keep(Key(-1), large);
         await Assert.That(cache.TryGet(Key(-1), out _)).IsTrue();
         await Assert.That(cache.TryGet(Key(1), out _)).IsFalse();
-        cache.Keep(Key(-2), RunStore.RawJson.FromString(new string('x', IdempotencyCache.MaxBytes)));
+        cache.Keep(Key(-2), RawJson.FromString(new string('x', IdempotencyCache.MaxBytes)));
         await Assert.That(cache.TryGet(Key(-2), out _)).IsFalse();
         await Assert.That(cache.TryGet(Key(-1), out _)).IsTrue();
     }

@@ -148,20 +148,8 @@ public sealed class RunsMethodsTests
 
         public ClientSession Connect(string clientId) => new(clientId, channel: null!, State);   // no method of runs.* talks back
 
-        public async Task<string> CallAsync(ClientSession session, string method, string parameters)
-        {
-            Method row = RunsMethods.Rows.Single(row => row.Name == method);
-            var answer = new ArrayBufferWriter<byte>();
-            using var writer = new Utf8JsonWriter(answer);
-            using PendingAnswer? pending = row.Invoke(State, session, Encoding.UTF8.GetBytes(parameters), writer);
-            if (pending is not null)
-            {
-                await pending.Completion;
-                pending.Write(writer);
-            }
-            writer.Flush();
-            return Encoding.UTF8.GetString(answer.WrittenSpan);
-        }
+        public Task<string> CallAsync(ClientSession session, string method, string parameters) =>
+            MethodCall.ResultAsync(RunsMethods.Rows.Single(row => row.Name == method), State, session, parameters);
 
         public async ValueTask DisposeAsync()
         {
