@@ -52,7 +52,6 @@ internal sealed class Daemon : IAsyncDisposable
         };
         _server = new Server(options.MaxConnections, logs.CreateLogger("wire"));
         _sidePort = new SidePort(_state, token);
-        _state.Info.Connections = () => _server.Connections;
     }
 
     /// <summary>Runs until asked to stop, by <paramref name="stopping"/> or by <c>server.shutdown</c>; then stops in order.</summary>

@@ -16,9 +16,6 @@ internal sealed record DaemonInfo
     /// <summary>Where it listens, as URLs.</summary>
     public IReadOnlyList<string> Listeners { get; set; } = [];
 
-    /// <summary>Connections open now.</summary>
-    public Func<int> Connections { get; set; } = static () => 0;
-
     /// <summary>Begins the orderly stop; null where there is no daemon to stop.</summary>
     public Action? RequestShutdown { get; set; }
 }

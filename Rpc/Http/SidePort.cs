@@ -25,7 +25,7 @@ internal sealed class SidePort(ServerState state, string? authToken) : IRequestH
     private string Health()
     {
         double uptime = Math.Round((state.Clock.GetUtcNow().UtcDateTime - state.Info.StartedAt).TotalSeconds, 3);
-        return JsonSerializer.Serialize(new Health(DaemonInfo.ProductVersion, Environment.ProcessId, uptime, state.Info.Connections(), Ready), SidePortJson.Default.Health);
+        return JsonSerializer.Serialize(new Health(DaemonInfo.ProductVersion, Environment.ProcessId, uptime, state.Sessions.Count, Ready), SidePortJson.Default.Health);
     }
 }
 

@@ -10,7 +10,7 @@ internal enum EnvelopeKind
     Request,
     /// <summary>Has a method and no id.</summary>
     Notification,
-    /// <summary>Has an id and no method: answers one of our own callbacks.</summary>
+    /// <summary>Has an id and no method: answers one of our own callbacks, whatever else it holds.</summary>
     Reply,
     /// <summary>An array of envelopes.</summary>
     Batch,
@@ -192,7 +192,8 @@ internal ref struct Envelope
             }
         }
         if (Problem is not null) return;
-        if (!method && id && (result || error)) Kind = EnvelopeKind.Reply;
+        // A client that has nothing to say may leave out the result: an id without a method is a reply all the same.
+        if (!method && id) Kind = EnvelopeKind.Reply;
         else if (!versionRight) Fail(version ? "jsonrpc must be \"2.0\"" : "no member 'jsonrpc'");
         else if (!method) Fail("no member 'method'");
         else Kind = id ? EnvelopeKind.Request : EnvelopeKind.Notification;

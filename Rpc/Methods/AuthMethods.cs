@@ -1,13 +1,14 @@
 using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
 using CarServer.State;
+using CarServer.State.Sessions;
 
 namespace CarServer.Rpc.Methods;
 
 /// <summary><c>session.auth</c> (protocol 6.3): the one method a stranger may call.</summary>
 internal static class AuthMethods
 {
-    private const string Shape = "{ token, agent_id? } or { host_token }";
+    private const string Shape = "{ token, agent_id? } or { host_token }, memory_namespace?";
 
     public static readonly Method[] Rows =
     [
@@ -17,8 +18,16 @@ internal static class AuthMethods
 
     private static SessionAuthResult Authenticate(Call call, SessionAuthParams p)
     {
-        if (p.MemoryNamespace is not null) throw new RefusedException("memory_namespace is not served by this build: it has no memory.* methods", Refusal.Invalid);
         if (p.AgentId is "") throw RpcException.BadParams("session.auth", Shape, "agent_id is empty");
+        if (p.MemoryNamespace is { } wanted && (wanted.Length is 0 or > ClientSession.MaxMemoryNamespaceLength))
+            throw RpcException.BadParams("session.auth", Shape, $"memory_namespace must have 1 to {ClientSession.MaxMemoryNamespaceLength} characters");
+        SessionAuthResult result = Prove(call, p);
+        call.Session.MemoryNamespace = p.MemoryNamespace;
+        return result with { MemoryNamespace = p.MemoryNamespace };
+    }
+
+    private static SessionAuthResult Prove(Call call, SessionAuthParams p)
+    {
         if (!call.State.Auth.IsEnabled)
         {
             // --no-auth declares every local caller to be the user: an agent id is taken at its word.
@@ -57,6 +66,7 @@ internal sealed record SessionAuthResult(bool Ok, bool AuthEnabled)
 {
     public string? Role { get; init; }
     public string? AgentId { get; init; }
+    public string? MemoryNamespace { get; init; }
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,

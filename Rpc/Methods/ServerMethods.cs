@@ -40,7 +40,7 @@ internal static class ServerMethods
         DateTime now = call.State.Clock.GetUtcNow().UtcDateTime;
         return new ServerInfoResult("car-server", DaemonInfo.ProductVersion, DaemonInfo.ProtocolVersion, Environment.ProcessId, info.StartedAt,
             Math.Round((now - info.StartedAt).TotalSeconds, 3), info.IsPrimary ? "primary" : "secondary", call.State.Auth.IsEnabled,
-            call.Session.ClientId, info.Connections(), info.Listeners);
+            call.Session.ClientId, call.State.Sessions.Count, info.Listeners);
     }
 
     private static ShutdownResult Shutdown(Call call, NoParams _)

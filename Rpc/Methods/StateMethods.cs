@@ -26,7 +26,8 @@ internal static class StateMethods
 
     private static string Set(Call call, StateSetParams p)
     {
-        call.Session.Runtime.SetState(p.TenantId, p.Key, p.Value);
+        // The client's own writing, at its own pace: the journal holds what proposals did.
+        call.Session.Runtime.State.Set(p.TenantId, p.Key, p.Value);
         return "ok";
     }
 

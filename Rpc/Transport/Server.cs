@@ -36,9 +36,6 @@ internal sealed class Server : IDisposable
         for (int i = 0; i < _loops.Length; i++) _loops[i] = new EventLoop(i, log);
     }
 
-    /// <summary>Connections open now, in whatever state.</summary>
-    public int Connections => Volatile.Read(ref _connections);
-
     /// <summary>Listens. Before <see cref="Start"/>.</summary>
     /// <param name="newProtocol">What a fresh connection speaks.</param>
     /// <param name="turnAway">The whole answer a connection over the cap gets.</param>
@@ -86,7 +83,7 @@ internal sealed class Server : IDisposable
                 return;
             }
             if (!listener.IsUnix) Posix.TuneTcp(descriptor);
-            if (Connections >= _maxConnections)
+            if (Volatile.Read(ref _connections) >= _maxConnections)
             {
                 TurnAway(descriptor, turnAway);
                 continue;

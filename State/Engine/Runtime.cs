@@ -25,14 +25,6 @@ internal sealed class Runtime(EventLog events, IToolExecutor tools, TimeProvider
         return await new ProposalRun(this, proposal, StateStore.Tenant(tenant), abandoned).ExecuteAsync();
     }
 
-    /// <summary>Writes one key outside of any proposal: <c>state.set</c>.</summary>
-    /// <exception cref="RefusedException">The key is not allowed, or a limit would be passed.</exception>
-    public void SetState(string? tenant, string key, RawJson value)
-    {
-        RecordStateChange(StateStore.Tenant(tenant), State.Set(tenant, key, value), actionId: "", proposalId: null);
-        events.Flush();
-    }
-
     internal void RecordStateChange(string? tenant, StateTransition transition, string actionId, string? proposalId) =>
         events.Record(EventKind.StateChanged, actionId, proposalId, new("key", StateStore.StoredKey(tenant, transition.Key)),
             new("tenant", tenant), new("old_value", transition.OldValue), new("new_value", transition.NewValue));

@@ -27,6 +27,12 @@ internal sealed class ClientSession(string clientId, IClientChannel channel, Ser
     /// <summary>The agent this connection speaks for, once bound by <c>session.auth</c>.</summary>
     public volatile string? AgentId;
 
+    /// <summary>Names with room to spare; the encoded form becomes a file's name.</summary>
+    public const int MaxMemoryNamespaceLength = 64;
+
+    /// <summary>The memory this connection asked for in <c>session.auth</c>; null for its own.</summary>
+    public volatile string? MemoryNamespace;
+
     /// <summary>The run that <c>runs.start</c> opened here and <c>runs.complete</c> has not closed yet.</summary>
     public volatile string? CurrentRunId;
 

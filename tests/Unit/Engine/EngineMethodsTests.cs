@@ -6,7 +6,6 @@ using CarServer.Rpc.Methods;
 using CarServer.State;
 using CarServer.State.Engine;
 using CarServer.State.Sessions;
-
 using CarServer.Tests.Support;
 
 namespace CarServer.Tests.Unit.Engine;

@@ -131,9 +131,9 @@ public class EventLogTests
     public async Task A_tenants_key_is_shown_as_it_is_stored()
     {
         await using var engine = new TestEngine();
-        engine.Runtime.SetState("t", "k", RawJson.Parse("1"));
-        await Assert.That(Encoding.UTF8.GetString(engine.Runtime.Events.Latest()[0].Span)).Contains(
-            """{"kind":"state_changed","action_id":"","proposal_id":null,"data":{"key":"tenant:t:k","tenant":"t","new_value":1}""");
+        await engine.SubmitAsync("""{"id":"a","type":"state_write","parameters":{"key":"k","value":1}}""", tenant: "t");
+        await Assert.That((await engine.JournalAsync()).Single(line => line.Contains("state_changed"))).Contains(
+            "\"data\":{\"key\":\"tenant:t:k\",\"tenant\":\"t\",\"new_value\":1}");
     }
 
     [Test]
