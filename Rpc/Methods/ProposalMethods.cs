@@ -10,9 +10,6 @@ namespace CarServer.Rpc.Methods;
 /// <summary><c>proposal.submit</c>: runs a plan and tells how each action ended (protocol 10.4).</summary>
 internal static class ProposalMethods
 {
-    /// <summary>Larger proposals leave the read loop, so that the connection's other requests and its tools' replies do not queue behind them.</summary>
-    private const int MaxInlineActions = 256;
-
     /// <summary>The daemon's default deadline for a handler (protocol 5).</summary>
     private static readonly TimeSpan DefaultDeadline = TimeSpan.FromMinutes(30);
 
@@ -32,7 +29,7 @@ internal static class ProposalMethods
         // With a scope the session id is not looked at (protocol 10.4).
         if (p.Scope is null && p.SessionId is { } unknown)
             throw new RefusedException($"unknown session_id '{unknown}': no policy session is open on this connection");
-        return p.Proposal.Actions.Count > MaxInlineActions ? Task.Run(() => RunAsync(call, p)) : RunAsync(call, p);
+        return p.Proposal.Actions.Count > EngineLimits.MaxInlineActions ? Task.Run(() => RunAsync(call, p)) : RunAsync(call, p);
     }
 
     private static async Task<ProposalResult> RunAsync(Call call, ProposalSubmitParams p)
