@@ -24,7 +24,7 @@ internal static class ProposalMethods
             deadline: static p => Deadline(p.Proposal, DefaultDeadline)),
     ];
 
-    private static Task<ProposalResult> SubmitAsync(Call call, ProposalSubmitParams p)
+    internal static Task<ProposalResult> SubmitAsync(Call call, ProposalSubmitParams p)
     {
         // With a scope the session id is not looked at (protocol 10.4).
         if (p.Scope is null && p.SessionId is { } unknown)

@@ -1,6 +1,7 @@
-using System.Buffers;
 using System.Text;
+using System.Text.Encodings.Web;
 using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
 using CarServer.Rpc.JsonRpc;
 using CarServer.Rpc.Methods;
 using CarServer.State;
@@ -9,11 +10,9 @@ using CarServer.State.Sessions;
 
 namespace CarServer.Tests.Unit.Engine;
 
-/// <summary>The methods' own rules: shapes, errors, all or nothing. Their params come as bytes, as the dispatcher gives them.</summary>
+/// <summary>The methods' own rules: shapes, errors, all or nothing.</summary>
 public sealed class EngineMethodsTests : IAsyncDisposable
 {
-    private static readonly Method[] Rows = [.. StateMethods.Rows, .. ToolsMethods.Rows, .. SessionMethods.Rows, .. ProposalMethods.Rows];
-
     private readonly string _folder = Directory.CreateTempSubdirectory("car-methods-").FullName;
     private readonly FakeChannel _channel = new();
     private readonly ServerState _state;
@@ -26,28 +25,47 @@ public sealed class EngineMethodsTests : IAsyncDisposable
         _session = new ClientSession("0123456789ab", _channel, _state);
     }
 
+    /// <summary>Reads the params, runs the handler, writes the result: what the row of the method does.</summary>
     private async Task<string> AnswerAsync(string method, string parameters)
     {
-        var bytes = new ArrayBufferWriter<byte>();
-        await using var writer = new Utf8JsonWriter(bytes);
-        using PendingAnswer? pending = Rows.Single(row => row.Name == method).Invoke(_state, _session, Encoding.UTF8.GetBytes(parameters), writer);
-        if (pending is not null)
+        var call = new Call(_state, _session, CancellationToken.None);
+        StateMethodsJson state = StateMethodsJson.Default;
+        ToolsMethodsJson tools = ToolsMethodsJson.Default;
+        return method switch
         {
-            await pending.Completion;
-            pending.Write(writer);
+            "state.get" => Text(StateMethods.Get(call, Params(state.StateKeyParams)), state.RawJson),
+            "state.set" => Text(StateMethods.Set(call, Params(state.StateSetParams)), state.String),
+            "state.exists" => Text(StateMethods.Exists(call, Params(state.StateKeyParams)), state.Boolean),
+            "state.keys" => Text(StateMethods.Keys(call, Params(state.StateTenantParams)), state.StringArray),
+            "state.snapshot" => Text(StateMethods.Snapshot(call, Params(state.StateTenantParams)), state.DictionaryStringRawJson),
+            "tools.register" => Text(ToolsMethods.Register(call, Params(tools.ListToolDefinition)), tools.Int32),
+            "tools.list" => Text(ToolsMethods.List(call, Params(tools.NoParams)), tools.ToolsListResult),
+            "tools.unregister" => Text(ToolsMethods.Unregister(call, Params(tools.ToolsUnregisterParams)), tools.ToolsUnregisterResult),
+            "session.init" => Text(SessionMethods.Init(call, Params(SessionMethodsJson.Default.SessionInitParams)), SessionMethodsJson.Default.SessionInitResult),
+            "proposal.submit" => Text(await ProposalMethods.SubmitAsync(call, Params(ProposalMethodsJson.Default.ProposalSubmitParams)),
+                ProposalMethodsJson.Default.ProposalResult),
+            _ => throw new ArgumentOutOfRangeException(nameof(method)),
+        };
+
+        T Params<T>(JsonTypeInfo<T> type) => JsonSerializer.Deserialize(parameters.Length == 0 ? "{}" : parameters, type)!;
+        // As the wire writes it: not escaped for a browser.
+        string Text<T>(T result, JsonTypeInfo<T> type)
+        {
+            using var bytes = new MemoryStream();
+            using (var writer = new Utf8JsonWriter(bytes, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+                JsonSerializer.Serialize(writer, result, type);
+            return Encoding.UTF8.GetString(bytes.ToArray());
         }
-        await writer.FlushAsync();
-        return Encoding.UTF8.GetString(bytes.WrittenSpan);
     }
 
-    /// <summary>Calls one after another; an error shows as its code and message.</summary>
+    /// <summary>An error shows as its code and message, params that do not even parse as just that.</summary>
     [Test]
     [Arguments("state.get", """{"key":"k"}""", "null")]
     [Arguments("state.set", """{"key":"k"}""", "\"ok\"")]
     [Arguments("state.exists", """{"key":"k"}""", "false")]
     [Arguments("state.keys", "", "[]")]
-    [Arguments("state.snapshot", "null", "{}")]
-    [Arguments("state.get", "{}", "-32602 state.get requires { key, tenant_id? }")]
+    [Arguments("state.snapshot", "{}", "{}")]
+    [Arguments("state.get", "{}", "bad params")]
     [Arguments("state.set", """{"key":"tenant:a:b"}""", "-32602 state keys that start with 'tenant:' belong to tenants: give the tenant's id instead")]
     [Arguments("tools.register", """[{"name":"a"},{"name":"b","parameters":{},"rate_limit":{"max_calls":1,"interval_secs":1}}]""", "2")]
     [Arguments("tools.register", "[]", "0")]
@@ -56,12 +74,20 @@ public sealed class EngineMethodsTests : IAsyncDisposable
     [Arguments("tools.register", "[null]", "-32602 tool definition 0 is null")]
     [Arguments("tools.list", "", """{"tools":[],"count":0}""")]
     [Arguments("tools.unregister", """{"name":"a"}""", """{"unregistered":"a","removed":0}""")]
-    [Arguments("tools.unregister", "{}", "-32602 tools.unregister requires { name }")]
+    [Arguments("tools.unregister", "{}", "bad params")]
     [Arguments("session.init", """{"tools":[{"name":"a"}]}""", """{"session_id":"0123456789ab","tools_registered":1,"policies_registered":0}""")]
     [Arguments("session.init", """{"tools":[],"policies":[]}""", """{"session_id":"0123456789ab","tools_registered":0,"policies_registered":0}""")]
     [Arguments("session.init", """{"tools":[{"name":"a"}],"policies":[{"name":"n","rule":"deny_tool","target":"a"}]}""", "-32603 unknown policy rule 'deny_tool'")]
     [Arguments("proposal.submit", """{"proposal":{"actions":[]},"session_id":"s"}""", "-32603 unknown session_id 's': no policy session is open on this connection")]
     [Arguments("proposal.submit", """{"proposal":{"actions":[{"id":"a","type":"assertion"},{"id":"a","type":"assertion"}]}}""", "-32602 duplicate action id 'a'")]
+    [Arguments("tools.register", "{}", "bad params")]
+    [Arguments("tools.register", "[{}]", "bad params")]
+    [Arguments("tools.register", """[{"name":null}]""", "bad params")]
+    [Arguments("session.init", "{}", "bad params")]
+    [Arguments("state.set", """{"key":1}""", "bad params")]
+    [Arguments("proposal.submit", "{}", "bad params")]
+    [Arguments("proposal.submit", """{"proposal":{}}""", "bad params")]
+    [Arguments("proposal.submit", """{"proposal":{"actions":[{"type":"x"}]}}""", "bad params")]
     public async Task Each_method_answers_in_its_own_shape(string method, string parameters, string answer)
     {
         string actual;
@@ -69,31 +95,15 @@ public sealed class EngineMethodsTests : IAsyncDisposable
         {
             actual = await AnswerAsync(method, parameters);
         }
-        catch (RpcException e)
+        catch (JsonException)
         {
-            actual = $"{(int)e.Code} {e.Message}";
+            actual = "bad params";
         }
         catch (RefusedException e)
         {
             actual = $"{(int)RpcException.From(e).Code} {e.Message}";
         }
         await Assert.That(actual).IsEqualTo(answer);
-    }
-
-    [Test]
-    [Arguments("tools.register", "{}")]
-    [Arguments("tools.register", "[{}]")]
-    [Arguments("tools.register", """[{"name":null}]""")]
-    [Arguments("session.init", "{}")]
-    [Arguments("state.set", """{"key":1}""")]
-    [Arguments("proposal.submit", "{}")]
-    [Arguments("proposal.submit", """{"proposal":{}}""")]
-    [Arguments("proposal.submit", """{"proposal":{"actions":[{"type":"x"}]}}""")]
-    public async Task Params_of_another_shape_are_refused_without_our_type_names(string method, string parameters)
-    {
-        RpcException refused = (await Assert.ThrowsAsync<RpcException>(() => AnswerAsync(method, parameters)))!;
-        await Assert.That(refused.Code).IsEqualTo(RpcErrorCode.InvalidParams);
-        await Assert.That(refused.Message).StartsWith(method + " requires ").And.DoesNotContain("CarServer");
     }
 
     [Test]
@@ -144,7 +154,7 @@ public sealed class EngineMethodsTests : IAsyncDisposable
         await AnswerAsync("state.set", $$"""{"key":"k","value":{{deep}}}""");
         await Assert.That(await AnswerAsync("state.get", """{"key":"k"}""")).IsEqualTo(deep);
         string tooDeep = new string('[', 200) + new string(']', 200);
-        await Assert.ThrowsAsync<RpcException>(() => AnswerAsync("state.set", $$"""{"key":"k","value":{{tooDeep}}}"""));
+        await Assert.ThrowsAsync<JsonException>(() => AnswerAsync("state.set", $$"""{"key":"k","value":{{tooDeep}}}"""));
     }
 
     [Test]
