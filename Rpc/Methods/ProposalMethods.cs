@@ -10,9 +10,6 @@ namespace CarServer.Rpc.Methods;
 /// <summary><c>proposal.submit</c>: runs a plan and tells how each action ended (protocol 10.4).</summary>
 internal static class ProposalMethods
 {
-    /// <summary>The daemon's default deadline for a handler (protocol 5).</summary>
-    private static readonly TimeSpan DefaultDeadline = TimeSpan.FromMinutes(30);
-
     /// <summary>On top of what the actions may take: time for everything around them (protocol 5).</summary>
     private const ulong DeadlineMarginMs = 15_000;
 
@@ -21,7 +18,7 @@ internal static class ProposalMethods
         Method.Waiting("proposal.submit", "{ proposal: { actions, id?, source?, timestamp?, context? }, session_id?, scope? }",
             "Runs a proposal. An action that goes wrong is a result, not an error.",
             ProposalMethodsJson.Default.ProposalSubmitParams, ProposalMethodsJson.Default.ProposalResult, SubmitAsync,
-            deadline: static p => Deadline(p.Proposal, DefaultDeadline)),
+            deadline: static p => Deadline(p.Proposal)),
     ];
 
     internal static Task<ProposalResult> SubmitAsync(Call call, ProposalSubmitParams p)
@@ -49,8 +46,8 @@ internal static class ProposalMethods
         return result;
     }
 
-    /// <summary>What all attempts of all actions may take one after another, and a margin; never less than <paramref name="least"/> (protocol 5).</summary>
-    internal static TimeSpan Deadline(ActionProposal proposal, TimeSpan least)
+    /// <summary>What all attempts of all actions may take one after another, and a margin (protocol 5). The daemon's default holds where it is longer.</summary>
+    internal static TimeSpan Deadline(ActionProposal proposal)
     {
         UInt128 ms = DeadlineMarginMs;
         foreach (AgentAction? action in proposal.Actions)
@@ -58,8 +55,7 @@ internal static class ProposalMethods
             // A null action is refused by the handler; its deadline is asked for all the same.
             if (action is not null) ms += (UInt128)(action.TimeoutMs ?? ToolBudget.DefaultMs) * action.Attempts;
         }
-        TimeSpan sum = EngineLimits.TimerSpan(ms > ulong.MaxValue ? ulong.MaxValue : (ulong)ms);
-        return sum > least ? sum : least;
+        return EngineLimits.TimerSpan(ms > ulong.MaxValue ? ulong.MaxValue : (ulong)ms);
     }
 }
 

@@ -158,17 +158,17 @@ public sealed class EngineMethodsTests : IAsyncDisposable
     }
 
     [Test]
-    [Arguments("""{"type":"tool_call"}""", 30 * 60_000d)]
+    [Arguments("""{"type":"tool_call"}""", 315_000d)]
     [Arguments("""{"type":"tool_call","timeout_ms":3600000}""", 3_600_000d + 15_000)]
-    [Arguments("""{"type":"tool_call","timeout_ms":600000,"max_retries":9}""", 30 * 60_000d)]
+    [Arguments("""{"type":"tool_call","timeout_ms":600000,"max_retries":9}""", 615_000d)]
     [Arguments("""{"type":"tool_call","timeout_ms":600000,"max_retries":9,"failure_behavior":"retry"}""", 6_015_000d)]
     [Arguments("""{"type":"tool_call","max_retries":9,"failure_behavior":"retry"},{"type":"state_read"}""", 3_315_000d)]
     [Arguments("""{"type":"tool_call","timeout_ms":18446744073709551615,"max_retries":4294967295,"failure_behavior":"retry"}""", (double)int.MaxValue)]
-    [Arguments("", 30 * 60_000d)]
+    [Arguments("", 15_000d)]
     public async Task The_deadline_is_what_the_actions_may_take(string actions, double ms)
     {
         ActionProposal proposal = TestEngine.Parse($$"""{"actions":[{{actions}}]}""");
-        await Assert.That(ProposalMethods.Deadline(proposal, TimeSpan.FromMinutes(30)).TotalMilliseconds).IsEqualTo(ms);
+        await Assert.That(ProposalMethods.Deadline(proposal).TotalMilliseconds).IsEqualTo(ms);
     }
 
     public async ValueTask DisposeAsync()
