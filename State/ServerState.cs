@@ -46,7 +46,7 @@ internal sealed class ServerState : IAsyncDisposable
     /// <summary>A fresh runtime whose tools are the session's own client.</summary>
     internal Runtime NewRuntime(ClientSession session) => new(
         new EventLog(Path.Combine(_config.JournalDirectory, session.ClientId + ".jsonl"), Appender, Clock),
-        new ClientToolExecutor(session.Channel, Clock, _config.ToolTimeout),
+        new ClientToolExecutor(session.Channel, _config.ToolTimeout),
         Clock);
 
     /// <summary>Flushes what was accepted and closes the files. Sessions must be gone by now.</summary>

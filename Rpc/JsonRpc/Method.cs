@@ -52,18 +52,19 @@ internal abstract class Method(string name, string shape, string summary)
         new SyncMethod<P, R>(name, shape, summary, paramsType, resultType, handler) { Access = access, NeedsHandshake = needsHandshake };
 
     /// <summary>A method that may wait. It runs on the read loop until it first does.</summary>
-    /// <param name="deadline">From the params: how long it may take; null (also as a result) for the default of 30 minutes.</param>
+    /// <param name="deadline">How long it may take, from the params and the daemon's default (protocol 5); null for just the default.</param>
     public static Method Waiting<P, R>(string name, string shape, string summary, JsonTypeInfo<P> paramsType, JsonTypeInfo<R> resultType,
-        Func<Call, P, Task<R>> handler, Access access = Access.Client, Func<P, TimeSpan?>? deadline = null, bool needsHandshake = false) =>
+        Func<Call, P, Task<R>> handler, Access access = Access.Client, Func<P, TimeSpan, TimeSpan>? deadline = null, bool needsHandshake = false) =>
         new WaitingMethod<P, R>(name, shape, summary, paramsType, resultType, handler, deadline) { Access = access, NeedsHandshake = needsHandshake };
 }
 
 /// <summary>A handler that waits: what to await, for how long, and how to write what it brings.</summary>
-/// <param name="deadline">Null for the daemon's default.</param>
-internal abstract class PendingAnswer(Task completion, TimeSpan? deadline, CancellationTokenSource abandon) : IDisposable
+internal abstract class PendingAnswer(Task completion, CancellationTokenSource abandon) : IDisposable
 {
     public Task Completion { get; } = completion;
-    public TimeSpan? Deadline { get; } = deadline;
+
+    /// <param name="standard">The daemon's default.</param>
+    public abstract TimeSpan Deadline(TimeSpan standard);
 
     /// <summary>Tells the handler that nobody waits any more.</summary>
     public void Abandon() => abandon.Cancel();
@@ -114,7 +115,7 @@ internal sealed class SyncMethod<P, R>(string name, string shape, string summary
 }
 
 internal sealed class WaitingMethod<P, R>(string name, string shape, string summary, JsonTypeInfo<P> paramsType, JsonTypeInfo<R> resultType,
-    Func<Call, P, Task<R>> handler, Func<P, TimeSpan?>? deadline) : TypedMethod<P, R>(name, shape, summary, paramsType, resultType)
+    Func<Call, P, Task<R>> handler, Func<P, TimeSpan, TimeSpan>? deadline) : TypedMethod<P, R>(name, shape, summary, paramsType, resultType)
 {
     public override PendingAnswer? Invoke(ServerState state, ClientSession session, ReadOnlySpan<byte> parameters, ref Answer answer)
     {
@@ -127,12 +128,14 @@ internal sealed class WaitingMethod<P, R>(string name, string shape, string summ
             Write(ref answer, task.GetAwaiter().GetResult());
             return null;
         }
-        return new Pending(this, task, deadline?.Invoke(parsed), abandon);
+        return new Pending(this, parsed, task, abandon);
     }
 
-    private sealed class Pending(WaitingMethod<P, R> method, Task<R> task, TimeSpan? deadline, CancellationTokenSource abandon)
-        : PendingAnswer(task, deadline, abandon)
+    private TimeSpan DeadlineOf(P parsed, TimeSpan standard) => deadline?.Invoke(parsed, standard) ?? standard;
+
+    private sealed class Pending(WaitingMethod<P, R> method, P parsed, Task<R> task, CancellationTokenSource abandon) : PendingAnswer(task, abandon)
     {
+        public override TimeSpan Deadline(TimeSpan standard) => method.DeadlineOf(parsed, standard);
         public override void Write(ref Answer answer) => method.Write(ref answer, task.GetAwaiter().GetResult());
     }
 }

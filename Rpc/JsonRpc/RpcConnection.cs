@@ -219,7 +219,7 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel, IAnswerSi
     private async Task FinishAsync(PendingAnswer pending, Method method, byte[] id, BatchReply? batch)
     {
         Exception? failure = null;
-        TimeSpan deadline = pending.Deadline is { } own && own > _dispatcher.HandlerTimeout ? own : _dispatcher.HandlerTimeout;
+        TimeSpan deadline = pending.Deadline(_dispatcher.HandlerTimeout);
         try
         {
             await pending.Completion.WaitAsync(deadline < LongestWait ? deadline : LongestWait, _dispatcher.State.Clock);

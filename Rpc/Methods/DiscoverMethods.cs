@@ -70,7 +70,13 @@ internal static class DiscoverMethods
         };
     }
 
-    private static JsonNode Schema(JsonTypeInfo type) => type.GetJsonSchemaAsNode(new JsonSchemaExporterOptions { TreatNullObliviousAsNonNullable = true });
+    private static JsonNode Schema(JsonTypeInfo type) => type.GetJsonSchemaAsNode(new JsonSchemaExporterOptions
+    {
+        TreatNullObliviousAsNonNullable = true,
+        TransformSchemaNode = static (context, schema) => context.TypeInfo.Converter is IWireWords enumeration
+            ? new JsonObject { ["enum"] = new JsonArray([.. enumeration.Words.Select(word => (JsonNode)word)]) }
+            : schema,
+    });
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, AllowDuplicateProperties = false)]

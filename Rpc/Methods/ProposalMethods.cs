@@ -10,12 +10,6 @@ namespace CarServer.Rpc.Methods;
 /// <summary><c>proposal.submit</c>: runs a plan and tells how each action ended (protocol 10.4).</summary>
 internal static class ProposalMethods
 {
-    /// <summary>Larger proposals leave the read loop, so that the connection's other requests and its tools' replies do not queue behind them.</summary>
-    private const int MaxInlineActions = 256;
-
-    /// <summary>The daemon's default deadline for a handler (protocol 5).</summary>
-    private static readonly TimeSpan DefaultDeadline = TimeSpan.FromMinutes(30);
-
     /// <summary>On top of what the actions may take: time for everything around them (protocol 5).</summary>
     private const ulong DeadlineMarginMs = 15_000;
 
@@ -24,15 +18,15 @@ internal static class ProposalMethods
         Method.Waiting("proposal.submit", "{ proposal: { actions, id?, source?, timestamp?, context? }, session_id?, scope? }",
             "Runs a proposal. An action that goes wrong is a result, not an error.",
             ProposalMethodsJson.Default.ProposalSubmitParams, ProposalMethodsJson.Default.ProposalResult, SubmitAsync,
-            deadline: static p => Deadline(p.Proposal, DefaultDeadline)),
+            deadline: static (p, standard) => Deadline(p.Proposal, standard)),
     ];
 
-    private static Task<ProposalResult> SubmitAsync(Call call, ProposalSubmitParams p)
+    internal static Task<ProposalResult> SubmitAsync(Call call, ProposalSubmitParams p)
     {
         // With a scope the session id is not looked at (protocol 10.4).
         if (p.Scope is null && p.SessionId is { } unknown)
             throw new RefusedException($"unknown session_id '{unknown}': no policy session is open on this connection");
-        return p.Proposal.Actions.Count > MaxInlineActions ? Task.Run(() => RunAsync(call, p)) : RunAsync(call, p);
+        return p.Proposal.Actions.Count > EngineLimits.MaxInlineActions ? Task.Run(() => RunAsync(call, p)) : RunAsync(call, p);
     }
 
     private static async Task<ProposalResult> RunAsync(Call call, ProposalSubmitParams p)
@@ -52,8 +46,8 @@ internal static class ProposalMethods
         return result;
     }
 
-    /// <summary>What all attempts of all actions may take one after another, and a margin; never less than <paramref name="least"/> (protocol 5).</summary>
-    internal static TimeSpan Deadline(ActionProposal proposal, TimeSpan least)
+    /// <summary>What all attempts of all actions may take one after another, and a margin; at least the daemon's default (protocol 5).</summary>
+    internal static TimeSpan Deadline(ActionProposal proposal, TimeSpan standard)
     {
         UInt128 ms = DeadlineMarginMs;
         foreach (AgentAction? action in proposal.Actions)
@@ -61,8 +55,8 @@ internal static class ProposalMethods
             // A null action is refused by the handler; its deadline is asked for all the same.
             if (action is not null) ms += (UInt128)(action.TimeoutMs ?? ToolBudget.DefaultMs) * action.Attempts;
         }
-        TimeSpan sum = EngineLimits.TimerSpan(ms > ulong.MaxValue ? ulong.MaxValue : (ulong)ms);
-        return sum > least ? sum : least;
+        TimeSpan needed = EngineLimits.TimerSpan(ms > ulong.MaxValue ? ulong.MaxValue : (ulong)ms);
+        return needed > standard ? needed : standard;
     }
 }
 

@@ -15,7 +15,7 @@ internal static class SessionMethods
             SessionMethodsJson.Default.SessionInitParams, SessionMethodsJson.Default.SessionInitResult, Init),
     ];
 
-    private static SessionInitResult Init(Call call, SessionInitParams p)
+    internal static SessionInitResult Init(Call call, SessionInitParams p)
     {
         // No rule is known to this daemon, and a policy that were taken without being enforced would be worse than an error.
         if (p.Policies is [var policy, ..]) throw new RefusedException($"unknown policy rule '{policy?.Rule}'");

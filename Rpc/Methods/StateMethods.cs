@@ -21,21 +21,21 @@ internal static class StateMethods
             StateMethodsJson.Default.StateTenantParams, StateMethodsJson.Default.DictionaryStringRawJson, Snapshot),
     ];
 
-    private static RawJson Get(Call call, StateKeyParams p) =>
+    internal static RawJson Get(Call call, StateKeyParams p) =>
         call.Session.Runtime.State.TryGet(p.TenantId, p.Key, out RawJson value) ? value : RawJson.Null;
 
-    private static string Set(Call call, StateSetParams p)
+    internal static string Set(Call call, StateSetParams p)
     {
         // The client's own writing, at its own pace: the journal holds what proposals did.
         call.Session.Runtime.State.Set(p.TenantId, p.Key, p.Value);
         return "ok";
     }
 
-    private static bool Exists(Call call, StateKeyParams p) => call.Session.Runtime.State.TryGet(p.TenantId, p.Key, out _);
+    internal static bool Exists(Call call, StateKeyParams p) => call.Session.Runtime.State.TryGet(p.TenantId, p.Key, out _);
 
-    private static string[] Keys(Call call, StateTenantParams p) => call.Session.Runtime.State.Keys(p.TenantId);
+    internal static string[] Keys(Call call, StateTenantParams p) => call.Session.Runtime.State.Keys(p.TenantId);
 
-    private static Dictionary<string, RawJson> Snapshot(Call call, StateTenantParams p) => call.Session.Runtime.State.Snapshot(p.TenantId);
+    internal static Dictionary<string, RawJson> Snapshot(Call call, StateTenantParams p) => call.Session.Runtime.State.Snapshot(p.TenantId);
 }
 
 /// <param name="TenantId">Whose state; blank or absent for nobody's.</param>

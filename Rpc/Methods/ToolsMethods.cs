@@ -19,15 +19,15 @@ internal static class ToolsMethods
             ToolsMethodsJson.Default.ToolsUnregisterParams, ToolsMethodsJson.Default.ToolsUnregisterResult, Unregister),
     ];
 
-    private static int Register(Call call, List<ToolDefinition> definitions) => call.Session.Runtime.Tools.Register(definitions);
+    internal static int Register(Call call, List<ToolDefinition> definitions) => call.Session.Runtime.Tools.Register(definitions);
 
-    private static ToolsListResult List(Call call, NoParams _)
+    internal static ToolsListResult List(Call call, NoParams _)
     {
         ToolDefinition[] tools = call.Session.Runtime.Tools.List();
         return new ToolsListResult(tools, tools.Length);
     }
 
-    private static ToolsUnregisterResult Unregister(Call call, ToolsUnregisterParams p) =>
+    internal static ToolsUnregisterResult Unregister(Call call, ToolsUnregisterParams p) =>
         new(p.Name, call.Session.Runtime.Tools.Unregister(p.Name) ? 1 : 0);
 }
 

@@ -6,9 +6,6 @@ namespace CarServer.State.Engine;
 /// <param name="toolTimeout">The text of <c>CAR_TOOL_TIMEOUT</c>, asked at every call without a timeout of its own.</param>
 internal sealed class ClientToolExecutor(IClientChannel channel, Func<string?> toolTimeout) : IToolExecutor
 {
-    /// <summary>As the composition root builds it. The channel keeps the time of its own waits, so the clock is not needed here.</summary>
-    public ClientToolExecutor(IClientChannel channel, TimeProvider _, Func<string?> toolTimeout) : this(channel, toolTimeout) { }
-
     public async Task<ToolOutcome> ExecuteAsync(ToolCall call, CancellationToken abandoned)
     {
         if (call.Mode != InvocationMode.OneShot)

@@ -14,6 +14,12 @@ internal static class EngineLimits
     public const int MaxToolNameChars = 256;
 
     /// <summary>
+    /// Actions of a proposal that may run on the thread that brought it, or that brought a tool's reply: both are a connection's read
+    /// loop, whose other messages wait meanwhile. At a few microseconds an action this is about a millisecond.
+    /// </summary>
+    public const int MaxInlineActions = 256;
+
+    /// <summary>
     /// Longest time one timer is asked to wait, in milliseconds: about 24.8 days, what every timer interface takes. A larger
     /// <c>timeout_ms</c> is honoured up to here; texts still show what was asked for.
     /// </summary>

@@ -62,9 +62,12 @@ internal sealed class ProposalRun
         foreach (int i in level)
         {
             if (IsStopped) return;
-            ActionResult result = await _pipeline.RunAsync(_proposal.Actions[i]);
+            ValueTask<ActionResult> running = _pipeline.RunAsync(_proposal.Actions[i]);
+            bool waited = !running.IsCompleted;
+            ActionResult result = await running;
             _results[i] = result;
             Judge(_proposal.Actions[i], result);
+            if (waited) await LeaveTheReadLoopAsync();
         }
     }
 
@@ -78,7 +81,11 @@ internal sealed class ProposalRun
             if (running.IsCompletedSuccessfully) _results[i] = running.Result;
             else (waiting ??= []).Add(KeepAsync(i, running));
         }
-        if (waiting is not null) await Task.WhenAll(waiting);
+        if (waiting is not null)
+        {
+            await Task.WhenAll(waiting);
+            await LeaveTheReadLoopAsync();
+        }
         foreach (int i in level)
         {
             if (_results[i] is { } result) Judge(_proposal.Actions[i], result);
@@ -90,6 +97,12 @@ internal sealed class ProposalRun
         _results[i] = await running;
         // A peer may go on for long; the journal should not keep this end back until then.
         _runtime.Events.Flush();
+    }
+
+    /// <summary>A tool's reply continues its proposal on the read loop that brought it. A large one goes elsewhere with what is left.</summary>
+    private async ValueTask LeaveTheReadLoopAsync()
+    {
+        if (_proposal.Actions.Count > EngineLimits.MaxInlineActions) await Task.Yield();
     }
 
     private bool IsStopped

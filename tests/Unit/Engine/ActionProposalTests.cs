@@ -60,6 +60,7 @@ public partial class ActionProposalTests
     [Arguments("""{"actions":[{}]}""")]
     [Arguments("""{"actions":[{"type":"think"}]}""")]
     [Arguments("""{"actions":[{"type":0}]}""")]
+    [Arguments("""{"actions":[{"type":"3"}]}""")]
     [Arguments("""{"actions":[{"type":"tool_call","failure_behavior":"panic"}]}""")]
     [Arguments("""{"actions":[{"type":"tool_call","max_retries":-1}]}""")]
     [Arguments("""{"actions":[{"type":"tool_call","max_retries":4294967296}]}""")]

@@ -187,6 +187,21 @@ public class RuntimeTests
     }
 
     [Test]
+    public async Task A_large_proposal_does_not_keep_the_thread_that_brings_a_reply()
+    {
+        await using var engine = new TestEngine("slow");
+        string writes = string.Join(',', Enumerable.Range(0, EngineLimits.MaxInlineActions).Select(i => Write($"a{i}", "k", $"{i}", ""","dependencies":["t"]""")));
+        Task<ProposalResult> running = engine.SubmitAsync($"{Call("t", "slow", "abort")},{writes}");
+        SlowCall call = await engine.Tools.NextAsync();
+        int replying = Environment.CurrentManagedThreadId;
+        var finishedOn = running.ContinueWith(_ => Environment.CurrentManagedThreadId, TaskContinuationOptions.ExecuteSynchronously);
+        call.Succeed();
+        bool doneByTheReply = running.IsCompleted && await finishedOn == replying;
+        await Assert.That(doneByTheReply).IsFalse();
+        await Assert.That((await running).Cost.ActionsExecuted).IsEqualTo(EngineLimits.MaxInlineActions + 1);
+    }
+
+    [Test]
     public async Task Cost_counts_attempts_and_ends()
     {
         await using var engine = new TestEngine("good", "bad");

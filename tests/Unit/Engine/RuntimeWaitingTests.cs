@@ -92,6 +92,23 @@ public class RuntimeWaitingTests
     }
 
     [Test]
+    public async Task The_client_is_told_once_for_each_attempt_that_ran_out_of_time()
+    {
+        await using var engine = new TestEngine();
+        var channel = new FakeChannel();
+        var runtime = new Runtime(engine.Runtime.Events, new ClientToolExecutor(channel, engine.Clock, () => null), engine.Clock);
+        runtime.Tools.Register([new ToolDefinition { Name = "t" }]);
+        Task<ProposalResult> running = runtime.SubmitAsync(TestEngine.Parse(
+            """{"actions":[{"id":"a","type":"tool_call","tool":"t","timeout_ms":50,"failure_behavior":"retry","max_retries":1}]}"""), null, CancellationToken.None);
+        for (int timer = 0; timer < 3; timer++) engine.Clock.Advance(await engine.Clock.NextTimerAsync());   // attempt, delay, attempt
+
+        await Assert.That((await running).Results[0].Error).IsEqualTo("action timed out after 50ms");
+        await Assert.That(string.Join('|', channel.Notified)).IsEqualTo(
+            """tools.cancel {"request_id":"cb-1","action_id":"a","reason":"action timed out after 50ms"}|"""
+            + """tools.cancel {"request_id":"cb-2","action_id":"a","reason":"action timed out after 50ms"}""");
+    }
+
+    [Test]
     public async Task A_timeout_beyond_every_timer_waits_as_long_as_one_can_and_says_what_was_asked()
     {
         await using var engine = new TestEngine("slow");

@@ -44,7 +44,7 @@ internal sealed class TestEngine : IAsyncDisposable
         return $"{json.RootElement.GetProperty("kind").GetString()} {json.RootElement.GetProperty("action_id").GetString()}".TrimEnd();
     })];
 
-    /// <summary>The state's statuses, one word an action, in the order of the actions.</summary>
+    /// <summary>The statuses, one word an action, in the order of the actions; a star marks what was rolled back.</summary>
     public static string Statuses(ProposalResult result) =>
         string.Join(' ', result.Results.Select(one => one.Status.ToString().ToLowerInvariant() + (one.RolledBack ? "*" : "")));
 
