@@ -206,7 +206,7 @@ public sealed class RunRegistryTests
     {
         await using var house = new House();
         await house.Runs.SweepForDisconnectAsync("c1");
-        await Assert.That(house.Clock.Waiting).IsEqualTo(0);
+        await Assert.That(house.Clock.TimersSet).IsEqualTo(0);
     }
 
     [Test]
@@ -340,7 +340,7 @@ public sealed class RunRegistryTests
 
         public TempHome Home { get; }
         public LogLines Log { get; } = new();
-        public FakeClock Clock { get; } = new();
+        public ManualClock Clock { get; } = new();
         public RunRegistry Runs { get; }
 
         public string[] Lines(Run run)
