@@ -12,11 +12,6 @@ internal static class PrivateFiles
     public static void CreateDirectory(string path)
     {
         if (Directory.Exists(path)) return;
-        if (OperatingSystem.IsWindows())
-        {
-            Directory.CreateDirectory(path);
-            return;
-        }
         // One level at a time: with a umask like 0777 the framework's own recursion could not enter what it has just made.
         if (Path.GetDirectoryName(path) is { Length: > 0 } parent) CreateDirectory(parent);
         Directory.CreateDirectory(path, DirectoryMode);
@@ -26,7 +21,7 @@ internal static class PrivateFiles
     /// <summary>Takes the directory away from everybody but its owner.</summary>
     public static void Tighten(string directory)
     {
-        if (!OperatingSystem.IsWindows() && File.GetUnixFileMode(directory) != DirectoryMode) File.SetUnixFileMode(directory, DirectoryMode);
+        if (File.GetUnixFileMode(directory) != DirectoryMode) File.SetUnixFileMode(directory, DirectoryMode);
     }
 
     /// <summary>Opens for reading and writing, creating file and directories when they are missing. Others may read, rename and delete meanwhile.</summary>
@@ -41,7 +36,7 @@ internal static class PrivateFiles
             Share = FileShare.ReadWrite | FileShare.Delete,
             BufferSize = 0,
         };
-        if (exists || OperatingSystem.IsWindows()) return new FileStream(path, options);
+        if (exists) return new FileStream(path, options);
         options.UnixCreateMode = OwnFileMode;
         var file = new FileStream(path, options);
         File.SetUnixFileMode(file.SafeFileHandle, OwnFileMode);

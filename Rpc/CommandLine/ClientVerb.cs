@@ -51,7 +51,7 @@ internal sealed class ClientVerb
         {
             return await GuardAsync(timeout, async () =>
             {
-                await AuthenticateAsync(client, "token", finder.TokenFor(address), deadline.Token);
+                await AuthenticateAsync(client, finder.CredentialFor(address), deadline.Token);
                 return await body(client, deadline.Token);
             });
         }
@@ -67,10 +67,10 @@ internal sealed class ClientVerb
     }
 
     /// <summary><c>session.auth</c>, unless there is nothing to show. A daemon without authentication takes anything.</summary>
-    /// <param name="kind"><c>token</c> or <c>host_token</c>.</param>
-    public static async Task AuthenticateAsync(RpcClient client, string kind, string? token, CancellationToken abandoned)
+    public static async Task AuthenticateAsync(RpcClient client, Credential? credential, CancellationToken abandoned)
     {
-        if (token is not null) await client.CallAsync("session.auth", RawJson.Parse($"{{\"{kind}\":{RawJson.FromString(token)}}}"), abandoned);
+        if (credential is { } shown)
+            await client.CallAsync("session.auth", RawJson.Parse($"{{\"{shown.Kind}\":{RawJson.FromString(shown.Token)}}}"), abandoned);
     }
 
     public int Fail(int exitCode, string line)

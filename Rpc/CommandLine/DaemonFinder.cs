@@ -35,11 +35,24 @@ internal sealed record DaemonFinder(IReadOnlyList<DaemonAddress> Addresses, stri
     /// <summary>Only what was named, or the Unix socket of this state root: whatever else is on the default port is not ours to stop.</summary>
     public DaemonFinder WithoutDefault() => Addresses.Count > 1 ? this with { Addresses = [.. Addresses.Where(address => address != DaemonAddress.Default)] } : this;
 
-    /// <summary>The token for a daemon at <paramref name="address"/>; null: there is none, go without.</summary>
-    /// <remarks>Read anew at every call: a daemon that has just started has just written it. The file's token is for this machine only.</remarks>
-    public string? TokenFor(DaemonAddress address) => Token ?? (address.IsLocal && Root is not null ? TokenFile.TryRead(Root.AuthTokenFile) : null);
+    /// <summary>What to show a daemon at <paramref name="address"/>; null: there is nothing, go without.</summary>
+    /// <remarks>
+    /// A token that was named is shown as it is. Else the person at this machine speaks: whoever may read the token files is the host
+    /// (protocol 6.1), and sees every agent's runs. Read anew at every call: a daemon that has just started has just written them. They
+    /// are for this machine only.
+    /// </remarks>
+    public Credential? CredentialFor(DaemonAddress address) => Token is { } named ? new Credential("token", named) : HostCredentialFor(address);
 
-    public string? HostTokenFor(DaemonAddress address) => address.IsLocal && Root is not null ? TokenFile.TryRead(Root.HostTokenFile) : null;
+    /// <summary>The host's, even where a token was named: for what only the host may do.</summary>
+    public Credential? HostCredentialFor(DaemonAddress address)
+    {
+        if (address.IsLocal && Root is not null)
+        {
+            if (TokenFile.TryRead(Root.HostTokenFile) is { } host) return new Credential("host_token", host);
+            if (Token is null && TokenFile.TryRead(Root.AuthTokenFile) is { } client) return new Credential("token", client);
+        }
+        return Token is { } named ? new Credential("token", named) : null;
+    }
 
     /// <summary>Connects to the first address that answers.</summary>
     /// <exception cref="RpcConnectionException">None does.</exception>
@@ -58,4 +71,10 @@ internal sealed record DaemonFinder(IReadOnlyList<DaemonAddress> Addresses, stri
 
     private static DaemonAddress Address(string source, string text) =>
         DaemonAddress.TryParse(text.Trim()) ?? throw new UsageException($"{source} must be ws://HOST:PORT/ or unix:PATH, got '{text}'");
+}
+
+/// <param name="Kind">The member of <c>session.auth</c> it goes into: <c>token</c> or <c>host_token</c>.</param>
+internal sealed record Credential(string Kind, string Token)
+{
+    public override string ToString() => Kind;   // never the token: a record would print it
 }

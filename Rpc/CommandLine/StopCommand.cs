@@ -34,8 +34,7 @@ internal static class StopCommand
         {
             await using (client)
             {
-                if (finder.HostTokenFor(address) is { } host) await ClientVerb.AuthenticateAsync(client, "host_token", host, deadline.Token);
-                else await ClientVerb.AuthenticateAsync(client, "token", finder.TokenFor(address), deadline.Token);
+                await ClientVerb.AuthenticateAsync(client, finder.HostCredentialFor(address), deadline.Token);
                 try { await client.CallAsync("server.shutdown", abandoned: deadline.Token); }
                 // It may be gone before its answer is out: then it did what it was asked for.
                 catch (RpcConnectionException) { }

@@ -28,7 +28,7 @@ internal static class WaitReadyCommand
                 await using (client)
                 {
                     // A refused token is one more reason to wait: the file may be a dead daemon's, about to be written anew.
-                    await ClientVerb.AuthenticateAsync(client, "token", finder.TokenFor(address), deadline.Token);
+                    await ClientVerb.AuthenticateAsync(client, finder.CredentialFor(address), deadline.Token);
                     await client.CallAsync("ping", default, deadline.Token);
                     return ExitCode.Ok;
                 }

@@ -28,7 +28,7 @@ internal static class RunsMethods
             RunsMethodsJson.Default.GetTraceParams, RunsMethodsJson.Default.GetTraceResult, GetTraceAsync),
     ];
 
-    private static async Task<StartRunResult> StartAsync(Call call, StartRunParams p)
+    internal static async Task<StartRunResult> StartAsync(Call call, StartRunParams p)
     {
         string agentId = AgentIdentity.Resolve(p.AgentId, call.Session.AgentId, Environment.GetEnvironmentVariable("CAR_AGENT_ID"), p.AgentName);
         Run run = await call.State.Runs.StartAsync(call.Session.ClientId, agentId, p.Intent, p.OutcomeDescription, p.IdempotencyKey,
@@ -38,7 +38,7 @@ internal static class RunsMethods
         return new StartRunResult(run.RunId, run.AgentId);
     }
 
-    private static async Task<CompleteRunResult> CompleteAsync(Call call, CompleteRunParams p)
+    internal static async Task<CompleteRunResult> CompleteAsync(Call call, CompleteRunParams p)
     {
         if (call.State.Runs.Find(p.RunId) is not { } run || !RunAccess.MayComplete(call.Session, run)) throw RunRegistry.UnknownRun(p.RunId);
         await call.State.Runs.CompleteAsync(p.RunId, p.Outcome);
@@ -46,7 +46,7 @@ internal static class RunsMethods
         return new CompleteRunResult(p.RunId, Ok: true);
     }
 
-    private static async Task<ListRunsResult> ListAsync(Call call, ListRunsParams p)
+    internal static async Task<ListRunsResult> ListAsync(Call call, ListRunsParams p)
     {
         if (!RunAccess.MayRead(call.Session, p.AgentId, call.State.Auth))
             throw new RefusedException($"not authorized to read runs of agent '{p.AgentId}'");
@@ -57,7 +57,7 @@ internal static class RunsMethods
         return new ListRunsResult(p.AgentId, page, page.Count < runs.Count ? RawJson.FromString(page[^1].RunId) : RawJson.Null);
     }
 
-    private static async Task<GetTraceResult> GetTraceAsync(Call call, GetTraceParams p)
+    internal static async Task<GetTraceResult> GetTraceAsync(Call call, GetTraceParams p)
     {
         if (p.Cursor < 0) throw new RefusedException("cursor must not be negative", Refusal.Invalid);
         if (p.Limit is < 1) throw new RefusedException("limit must be at least 1", Refusal.Invalid);

@@ -40,13 +40,17 @@ internal sealed class DaemonFinderTests
             File.WriteAllText(home + "/ai.parslee.car/auth-token", "from-file\n");
             File.WriteAllText(home + "/ai.parslee.car/host-token", "host");
             DaemonAddress remote = DaemonAddress.Tcp("192.0.2.1", 9100);
-            await Assert.That(Find(token: "flag", variables: "CAR_AUTH_TOKEN=variable").TokenFor(remote)).IsEqualTo("flag");
-            await Assert.That(Find(variables: "CAR_AUTH_TOKEN= variable ").TokenFor(remote)).IsEqualTo("variable");
+            await Assert.That(Find(token: "flag", variables: "CAR_AUTH_TOKEN=variable").CredentialFor(remote)!.Token).IsEqualTo("flag");
+            await Assert.That(Find(variables: "CAR_AUTH_TOKEN= variable ").CredentialFor(remote)!.Token).IsEqualTo("variable");
             DaemonFinder finder = Find(variables: [$"CAR_HOME={home}", "CAR_AUTH_TOKEN=  "]);
-            await Assert.That(finder.TokenFor(DaemonAddress.Default)).IsEqualTo("from-file");
-            await Assert.That(finder.HostTokenFor(DaemonAddress.Default)).IsEqualTo("host");
-            await Assert.That(finder.TokenFor(remote)).IsNull();
-            await Assert.That(finder.HostTokenFor(remote)).IsNull();
+            await Assert.That(finder.CredentialFor(DaemonAddress.Default) is { Kind: "host_token", Token: "host" }).IsTrue();
+            await Assert.That(finder.CredentialFor(remote)).IsNull();
+            await Assert.That(finder.HostCredentialFor(remote)).IsNull();
+            DaemonFinder named = Find(token: "flag", variables: $"CAR_HOME={home}");
+            await Assert.That(named.CredentialFor(DaemonAddress.Default) is { Kind: "token", Token: "flag" }).IsTrue();
+            await Assert.That(named.HostCredentialFor(DaemonAddress.Default) is { Kind: "host_token", Token: "host" }).IsTrue();
+            File.Delete(home + "/ai.parslee.car/host-token");
+            await Assert.That(finder.CredentialFor(DaemonAddress.Default) is { Kind: "token", Token: "from-file" }).IsTrue();
         }
         finally
         {

@@ -96,7 +96,7 @@ public class RuntimeWaitingTests
     {
         await using var engine = new TestEngine();
         var channel = new FakeChannel();
-        var runtime = new Runtime(engine.Runtime.Events, new ClientToolExecutor(channel, engine.Clock, () => null), engine.Clock);
+        var runtime = new Runtime(engine.Runtime.Events, new ClientToolExecutor(channel, () => null), engine.Clock);
         runtime.Tools.Register([new ToolDefinition { Name = "t" }]);
         Task<ProposalResult> running = runtime.SubmitAsync(TestEngine.Parse(
             """{"actions":[{"id":"a","type":"tool_call","tool":"t","timeout_ms":50,"failure_behavior":"retry","max_retries":1}]}"""), null, CancellationToken.None);

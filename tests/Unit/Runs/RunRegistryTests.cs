@@ -157,6 +157,53 @@ public sealed class RunRegistryTests
     }
 
     [Test]
+    public async Task A_refused_batch_gives_its_places_back()
+    {
+        bool full = false;
+        await using var house = new House((file, lines, offset) =>
+        {
+            if (full) throw new IOException("no space left on device");
+            RandomAccess.Write(file, lines, offset);
+        });
+        Run run = await house.Runs.StartAsync("c1", "a", "", null);
+        full = true;
+        await Assert.That(async () => await run.RecordAsync(Bodies(RunLimits.MaxTurns), whatFits: false)).Throws<IOException>();
+        full = false;
+        await Assert.That((await run.RecordAsync(Bodies(RunLimits.MaxTurns), whatFits: false)).Count).IsEqualTo(RunLimits.MaxTurns);
+    }
+
+    [Test]
+    public async Task A_batch_too_big_for_the_disk_does_not_take_the_others_of_its_write_with_it()
+    {
+        using var release = new ManualResetEventSlim();
+        using var reached = new ManualResetEventSlim();
+        int room = int.MaxValue;
+        await using var house = new House((file, lines, offset) =>
+        {
+            reached.Set();
+            release.Wait();
+            if (lines.Sum(line => line.Length) > room) throw new IOException("no space left on device");
+            RandomAccess.Write(file, lines, offset);
+        });
+        Task<Run> starting = house.Runs.StartAsync("c1", "a", "", null, "r");
+        reached.Wait();
+        Run run = house.Runs.Find("r")!;
+        Task<TurnsRecorded> small = run.RecordAsync(Bodies(1, "small"), whatFits: false);
+        Task<TurnsRecorded> big = run.RecordAsync(Bodies(1, new string('b', 1_000)), whatFits: false);
+        Task<TurnsRecorded> last = run.RecordAsync(Bodies(2, "last"), whatFits: false);
+        Task complete = house.Runs.CompleteAsync("r", new AgentOutcome(OutcomeStatus.Done));
+        room = 500;
+        release.Set();
+        await starting;
+        await Assert.That(async () => await big).Throws<IOException>();
+        await complete;
+        await Assert.That(await small).IsEqualTo(new TurnsRecorded(0, 1, null));
+        await Assert.That(await last).IsEqualTo(new TurnsRecorded(1, 2, null));
+        await Assert.That(house.Lines(run).Length).IsEqualTo(5);
+        await Assert.That(house.Lines(run)[^1]).StartsWith("{\"record\":\"ended\"");
+    }
+
+    [Test]
     public async Task A_run_that_starts_on_a_full_disk_goes_on_and_its_first_line_comes_later()
     {
         await using var house = new House();
@@ -206,7 +253,7 @@ public sealed class RunRegistryTests
     {
         await using var house = new House();
         await house.Runs.SweepForDisconnectAsync("c1");
-        await Assert.That(house.Clock.Waiting).IsEqualTo(0);
+        await Assert.That(house.Clock.TimersSet).IsEqualTo(0);
     }
 
     [Test]
@@ -340,7 +387,7 @@ public sealed class RunRegistryTests
 
         public TempHome Home { get; }
         public LogLines Log { get; } = new();
-        public FakeClock Clock { get; } = new();
+        public ManualClock Clock { get; } = new();
         public RunRegistry Runs { get; }
 
         public string[] Lines(Run run)
