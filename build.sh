@@ -7,7 +7,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 out=$root/out
 binary=$out/car-server
 clients=$root/tests/clients
-export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_SKIP_FIRST_TIME_EXPERIENCE=1
+export DOTNET_NOLOGO=1 DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_SKIP_FIRST_TIME_EXPERIENCE=1 TESTINGPLATFORM_TELEMETRY_OPTOUT=1 TUNIT_DISABLE_HTML_REPORTER=true
 
 usage() {
     cat <<'TEXT'
@@ -159,7 +159,7 @@ run_csharp_tests() {
     say "building the C# tests"
     dotnet build "$root/tests/car-server.tests.csproj" -c Release --nologo -v quiet >"$log" 2>&1 </dev/null || { cat "$log" >&2; count "the build of the C# tests" 0 1 1; return; }
     say "C# tests"
-    (cd "$root" && CAR_SERVER_BIN=$binary "$root/tests/bin/Release/net10.0/car-server.tests" --no-ansi --progress off --disable-logo --report-html off "$@") >"$log" 2>&1 </dev/null || code=$?
+    (cd "$root" && CAR_SERVER_BIN=$binary "$root/tests/bin/Release/net10.0/car-server.tests" --no-ansi --progress off --disable-logo "$@") >"$log" 2>&1 </dev/null || code=$?
     cat "$log"
     count "the C# tests" "$(number_after succeeded: "$log")" "$(number_after failed: "$log")" "$code"
 }

@@ -77,7 +77,21 @@ public sealed class AuthTests
 
         JsonElement result = await peer.CallAsync("session.auth", $$"""{"token":"{{daemon.AuthToken}}","memory_namespace":"team"}""");
 
-        await Assert.That(result.GetProperty("memory_namespace").GetString()).IsEqualTo("team");
+        await Assert.That(result.GetRawText()).IsEqualTo("""{"ok":true,"auth_enabled":true,"memory_namespace":"team"}""");
+    }
+
+    [Test]
+    [Arguments(0)]
+    [Arguments(65)]
+    public async Task A_memory_namespace_without_a_sensible_length_is_refused(int length)
+    {
+        await using TestDaemon daemon = await TestDaemon.StartAsync();
+        await using RpcPeer peer = await daemon.ConnectUnauthenticatedAsync();
+
+        RpcFailure failure = await peer.CallFailsAsync("session.auth", $$"""{"token":"{{daemon.AuthToken}}","memory_namespace":"{{new string('n', length)}}"}""");
+
+        await Assert.That(failure.Code).IsEqualTo(-32602);
+        await Assert.That((await peer.CallFailsAsync("ping")).Code).IsEqualTo(AuthRequired);
     }
 
     [Test]
@@ -262,16 +276,19 @@ public sealed class AuthTests
     public async Task Health_tells_version_process_connections_and_readiness()
     {
         await using TestDaemon daemon = await TestDaemon.StartAsync();
-        await using RpcPeer peer = await daemon.ConnectAsync();
 
         HttpAnswer answer = await GetAsync(daemon, "/health");
-
         await Assert.That(answer.Status).IsEqualTo(200);
         using JsonDocument health = JsonDocument.Parse(answer.Body);
         await Assert.That(health.RootElement.GetProperty("pid").GetInt32()).IsEqualTo(daemon.ProcessId);
         await Assert.That(health.RootElement.GetProperty("ready").GetBoolean()).IsTrue();
-        await Assert.That(health.RootElement.GetProperty("connections").GetInt32()).IsEqualTo(1);
         await Assert.That(health.RootElement.GetProperty("version").GetString()).IsNotEmpty();
+
+        await using RpcPeer peer = await daemon.ConnectAsync();
+        using JsonDocument later = JsonDocument.Parse((await GetAsync(daemon, "/health")).Body);
+        await Assert.That(Connections(later) - Connections(health)).IsEqualTo(1);
+
+        static int Connections(JsonDocument health) => health.RootElement.GetProperty("connections").GetInt32();
     }
 
     private static async Task<HttpAnswer> GetAsync(TestDaemon daemon, string path, string header = "Accept", string value = "*/*")

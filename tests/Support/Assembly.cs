@@ -3,7 +3,8 @@ using CarServer.Tests.Support;
 using TUnit.Core.Interfaces;
 
 [assembly: ParallelLimiter<FewAtATime>]
-[assembly: UnsupportedOSPlatform("windows")]   // the daemon's Unix socket, file modes and signals are what is tested
+[assembly: SupportedOSPlatform("linux")]
+[assembly: SupportedOSPlatform("macos")]
 
 namespace CarServer.Tests.Support;
 

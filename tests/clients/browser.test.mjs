@@ -12,7 +12,7 @@ import { complaints } from './rpc.mjs';
 
 const patience = 60_000;   // a browser's first start on a busy machine
 let daemon;
-before(async () => { daemon = await startDaemon(); });
+before(async () => { daemon = await startDaemon(); }, { timeout: patience });
 after(() => daemon?.stop());
 
 /** Opens the page under the given host name, which the browser takes for 127.0.0.1, and returns what the page reports. */

@@ -14,7 +14,7 @@ before(async () => {
   const rpc = await Rpc.open(new WebSocket(daemon.url));
   discovered = await rpc.call('rpc.discover');
   await rpc.close();
-});
+}, { timeout: 60_000 });
 after(() => daemon?.stop());
 
 /**

@@ -24,7 +24,7 @@ export class Rpc {
     }));
   }
 
-  /** Opens a connection; rejects when the handshake is refused. */
+  /** Waits until a socket that was just made is open; rejects when the handshake is refused. */
   static open(socket, tools) {
     const rpc = new Rpc(socket, tools);
     return new Promise((resolve, reject) => {

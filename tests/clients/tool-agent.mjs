@@ -2,18 +2,22 @@
 // callback with a real child process, ends the run. Prints the run's id and nothing else.
 //
 //   node tool-agent.mjs URL TOKEN AGENT-ID
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { text as textOf } from 'node:stream/consumers';
 import WebSocket from 'ws';
 import { Rpc } from './rpc.mjs';
 
 const [url, token, agentId] = process.argv.slice(2);
-const run = promisify(execFile);
 
 async function spawned(program, args, input) {
-  const child = run(program, args);
-  child.child.stdin.end(input ?? '');
-  return { stdout: (await child).stdout, exit_code: 0 };
+  const child = spawn(program, args, { stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'inherit'] });
+  const ended = once(child, 'close');
+  const output = textOf(child.stdout);
+  child.stdin?.end(input);
+  const [exitCode] = await ended;
+  if (exitCode !== 0) throw new Error(`${program} ended with ${exitCode}`);
+  return { stdout: await output, exit_code: exitCode };
 }
 
 const rpc = await Rpc.open(new WebSocket(url), {
