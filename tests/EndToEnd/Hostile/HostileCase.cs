@@ -21,7 +21,7 @@ public enum At
 /// <param name="Send">Drawn as in <see cref="Drawing"/>.</param>
 /// <param name="Heard">
 /// Everything that comes back, in order, with commas between: <c>HTTP 426 (Sec-WebSocket-Version: 13)</c>, <c>pong 'hi'</c>,
-/// <c>close 1002</c>, and for JSON-RPC <c>id 7: "pong"</c>, <c>id null: -32600</c>, <c>[…]</c> for a batch. A connection that was not told to
+/// <c>close 1002</c>, and for JSON-RPC <c>id 7: "pong"</c>, <c>id null: -32600</c>, <c>[…]</c> for a batch, the actions' states for a proposal. A connection that was not told to
 /// close has to be alive: it is asked for one more pong.
 /// </param>
 public sealed record HostileCase(string Name, string Send, string Heard)
@@ -127,6 +127,8 @@ public sealed record HostileCase(string Name, string Send, string Heard)
         bool wellFormed = answer.GetProperty("jsonrpc").GetString() == "2.0" && answer.EnumerateObject().Count() == 3 && failed != answer.TryGetProperty("result", out _);
         string outcome = failed ? error.GetProperty("code").GetRawText() : answer.GetProperty("result").GetRawText();
         if (failed && error.GetProperty("message").GetString() is not { Length: > 0 }) wellFormed = false;
+        if (!failed && answer.GetProperty("result") is { ValueKind: JsonValueKind.Object } result && result.TryGetProperty("results", out JsonElement actions))
+            outcome = string.Join(' ', actions.EnumerateArray().Select(action => action.GetProperty("status").GetString()));
         string id = answer.GetProperty("id").GetRawText();
         return $"{(wellFormed ? "" : "no JSON-RPC: ")}id {Short(id)}: {Short(outcome)}";
     }

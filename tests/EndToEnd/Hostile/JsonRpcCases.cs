@@ -68,7 +68,7 @@ internal static class JsonRpcCases
         new("null", "null", InvalidRequest),
         new("true", "true", InvalidRequest),
         new("an empty object", "{}", InvalidRequest),
-        new("no version", """{"method":"ping","id":1}""", "id 1: -32600"),
+        new("no jsonrpc", """{"method":"ping","id":1}""", "id 1: -32600"),
         new("version 1.0", """{"jsonrpc":"1.0","method":"ping","id":1}""", "id 1: -32600"),
         new("the version as a number", """{"jsonrpc":2.0,"method":"ping","id":1}""", "id 1: -32600"),
         new("the version null", """{"jsonrpc":null,"method":"ping","id":1}""", "id 1: -32600"),
@@ -77,7 +77,8 @@ internal static class JsonRpcCases
         new("the version in escapes is the version", """{"jsonrpc":"\u0032\u002e\u0030","method":"ping","id":1}""", Pong),
         new("members in escapes are the members", """{"\u006asonrpc":"2.0","m\u0065thod":"p\u0069ng","i\u0064":1}""", Pong),
         new("members in capitals are others", """{"JSONRPC":"2.0","Method":"ping","ID":1}""", InvalidRequest),
-        new("no method", """{"jsonrpc":"2.0","params":{},"id":1}""", "id 1: -32600"),
+        new("an id without a method is a reply to nothing", """{"jsonrpc":"2.0","params":{},"id":1}""", ""),
+        new("neither method nor id", """{"jsonrpc":"2.0","params":{}}""", InvalidRequest),
         new("a method that is a number", """{"jsonrpc":"2.0","method":1,"id":1}""", "id 1: -32600"),
         new("a method that is null", """{"jsonrpc":"2.0","method":null,"id":1}""", "id 1: -32600"),
         new("a method that is an array", """{"jsonrpc":"2.0","method":["ping"],"id":1}""", "id 1: -32600"),
@@ -163,6 +164,14 @@ internal static class JsonRpcCases
         new("a key of a lone surrogate", """{"jsonrpc":"2.0","method":"state.get","params":{"key":"\ud800"},"id":1}""", InvalidParams),
         new("a param named by a lone surrogate", """{"jsonrpc":"2.0","method":"state.get","params":{"\ud800":1,"key":"k"},"id":1}""", InvalidParams),
         new("a value with a lone surrogate is carried as it is", """[{"jsonrpc":"2.0","method":"state.set","params":{"key":"k","value":["\ud800",1e400,-0]},"id":1},{"jsonrpc":"2.0","method":"state.get","params":{"key":"k"},"id":2}]""", $"[{Ok}, id 2: [\"\\ud800\",1e400,-0]]"),
+        new("a state key of a lone surrogate in a proposal", Proposal("""{"type":"state_write","parameters":{"key":"\ud800","value":1}}"""), "id 1: rejected"),
+        new("a parameter named by a lone surrogate in a proposal", Proposal("""{"type":"state_write","parameters":{"\ud800":1,"key":"k","value":1}}"""), "id 1: rejected"),
+        new("an action type of a lone surrogate", Proposal("""{"type":"\ud800"}"""), InvalidParams),
+        new("an action id of a lone surrogate", Proposal("""{"id":"\ud800","type":"state_read","parameters":{"key":"k"}}"""), InvalidParams),
+        new("an operator of a lone surrogate", Proposal("""{"type":"assertion","parameters":{"key":"k","operator":"\ud800","value":1}}"""), "id 1: rejected"),
+        new("a precondition of a lone surrogate", Proposal("""{"type":"state_read","parameters":{"key":"k"},"preconditions":[{"key":"k","operator":"contains","value":"\ud800"}]}"""), "id 1: rejected"),
+        new("a schema with a lone surrogate", """{"jsonrpc":"2.0","method":"tools.register","params":[{"name":"t","description":"","parameters":{"type":"\ud800","required":["\ud800"],"properties":{"\ud800":{"type":"string"}}}}],"id":1}""", InvalidParams),
+        new("a run whose prompt has a lone surrogate", """{"jsonrpc":"2.0","method":"runs.start","params":{"agent_id":"a","intent":"\ud800"},"id":1}""", InvalidParams),
         new("a tool schema that is a number", """{"jsonrpc":"2.0","method":"tools.register","params":[1],"id":1}""", InvalidParams),
         new("a proposal that is an array", """{"jsonrpc":"2.0","method":"proposal.submit","params":{"proposal":[]},"id":1}""", InvalidParams),
         new("actions that are an object", """{"jsonrpc":"2.0","method":"proposal.submit","params":{"proposal":{"actions":{}}},"id":1}""", InvalidParams),
@@ -228,7 +237,9 @@ internal static class JsonRpcCases
 
     private static string Auth(string token) => $$$"""{"jsonrpc":"2.0","method":"session.auth","params":{"token":"{{{token}}}"},"id":1}""";
 
-    /// <summary>A ping whose params are so many arrays deep.</summary>
+    private static string Proposal(string action) => $$"""{"jsonrpc":"2.0","method":"proposal.submit","params":{"proposal":{"source":"test","actions":[{{action}}]} },"id":1}""";
+
+    /// <summary>A ping whose params are so many levels deep.</summary>
     private static string Nested(int arrays, string innermost) =>
-        $$"""{"jsonrpc":"2.0","method":"ping","id":1,"params":{{new string('[', arrays)}}{{innermost}}{{new string(']', arrays)}}}""";
+        $$"""{"jsonrpc":"2.0","method":"ping","id":1,"params":{"a":{{new string('[', arrays - 1)}}{{innermost}}{{new string(']', arrays - 1)}} } }""";
 }
