@@ -13,7 +13,7 @@ public sealed class HostileDaemons : IAsyncInitializer, IAsyncDisposable
     {
         await StartAsync(At.Open, "--no-auth", "--max-connections", "2000");
         await StartAsync(At.Small, "--no-auth", "--max-message-bytes", $"{HostileCase.SmallLimit}");
-        await StartAsync(At.Guarded, "--auth-token", HostileCase.Token);
+        await StartAsync(At.Guarded);
     }
 
     internal TestDaemon this[At at] => _daemons[at].Daemon;
@@ -28,7 +28,11 @@ public sealed class HostileDaemons : IAsyncInitializer, IAsyncDisposable
     /// <summary>A daemon that has served one client: what only the first one costs is not counted later.</summary>
     private async Task StartAsync(At at, params string[] arguments)
     {
-        TestDaemon daemon = await TestDaemon.StartAsync(arguments);
+        TestDaemon daemon = await TestDaemon.StartAsync(new DaemonStart
+        {
+            Arguments = arguments,
+            Environment = at == At.Guarded ? new Dictionary<string, string> { ["CAR_AUTH_TOKEN"] = HostileCase.Token } : [],
+        });
         await using (RpcPeer peer = await daemon.ConnectAsync()) await peer.CallAsync("ping");
         _daemons[at] = (daemon, daemon.ResidentBytes);
     }
