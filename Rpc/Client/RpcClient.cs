@@ -363,7 +363,7 @@ internal sealed class RpcClient : IAsyncDisposable
     {
         public static Envelope Read(ReadOnlySpan<byte> json)
         {
-            var reader = new Utf8JsonReader(json, new JsonReaderOptions { MaxDepth = RawJsonConverter.MaxDepth + 1 });
+            var reader = new Utf8JsonReader(json, new JsonReaderOptions { MaxDepth = RawJsonConverter.MaxWrappedDepth });
             var envelope = new Envelope();
             if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject) throw new JsonException();
             while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)

@@ -102,7 +102,7 @@ internal sealed record GetTraceResult(
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] bool? NotFound = null);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true,
-    RespectNullableAnnotations = true, AllowOutOfOrderMetadataProperties = true, Converters = [typeof(UtcTime)])]
+    RespectNullableAnnotations = true, AllowOutOfOrderMetadataProperties = true, MaxDepth = RawJsonConverter.MaxDepth, Converters = [typeof(UtcTime)])]
 [JsonSerializable(typeof(StartRunParams)), JsonSerializable(typeof(StartRunResult))]
 [JsonSerializable(typeof(CompleteRunParams)), JsonSerializable(typeof(CompleteRunResult))]
 [JsonSerializable(typeof(ListRunsParams)), JsonSerializable(typeof(ListRunsResult))]

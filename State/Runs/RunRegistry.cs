@@ -32,9 +32,10 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
             int removed = catalog.Collect(Now, log, maxPerAgent, maxAgeDays);
             if (adopted + removed > 0) log.LogInformation("run store: {Adopted} orphaned runs ended, {Removed} old ones removed", adopted, removed);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e)
         {
-            log.LogWarning("run store: not looked through: {Reason}", e.Message);
+            // Whatever lies in the store, the daemon starts (protocol 14.3); a defect of ours is no reason not to, either.
+            log.LogError(e, "run store: not looked through to its end");
         }
     }
 
