@@ -70,13 +70,13 @@ internal sealed class Callbacks
     {
         try
         {
-            var reader = new Utf8JsonReader(error);
+            var reader = new Utf8JsonReader(error, new JsonReaderOptions { MaxDepth = RawJsonConverter.MaxDepth });
             reader.Read();
             if (reader.TokenType == JsonTokenType.String) return reader.GetString()!;
             if (reader.TokenType == JsonTokenType.StartObject)
                 while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
                 {
-                    bool message = reader.ValueTextEquals("message"u8);
+                    bool message = reader.TextIs("message"u8);
                     reader.Read();
                     if (message && reader.TokenType == JsonTokenType.String) return reader.GetString()!;
                     reader.Skip();

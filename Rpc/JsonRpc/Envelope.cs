@@ -137,7 +137,7 @@ internal ref struct Envelope
             int start = (int)reader.TokenStartIndex;
             JsonTokenType type = reader.TokenType;
             bool escaped = type == JsonTokenType.String && reader.ValueIsEscaped;
-            bool isVersion2 = member == Member.Version && type == JsonTokenType.String && reader.ValueTextEquals("2.0"u8);
+            bool isVersion2 = member == Member.Version && type == JsonTokenType.String && reader.TextIs("2.0"u8);
             if (!Skip(ref reader))
             {
                 Fail(TooDeep);
@@ -203,12 +203,12 @@ internal ref struct Envelope
 
     private static Member Name(ref Utf8JsonReader reader)
     {
-        if (reader.ValueTextEquals("jsonrpc"u8)) return Member.Version;
-        if (reader.ValueTextEquals("method"u8)) return Member.Method;
-        if (reader.ValueTextEquals("id"u8)) return Member.Id;
-        if (reader.ValueTextEquals("params"u8)) return Member.Params;
-        if (reader.ValueTextEquals("result"u8)) return Member.Result;
-        return reader.ValueTextEquals("error"u8) ? Member.Error : Member.Other;
+        if (reader.TextIs("jsonrpc"u8)) return Member.Version;
+        if (reader.TextIs("method"u8)) return Member.Method;
+        if (reader.TextIs("id"u8)) return Member.Id;
+        if (reader.TextIs("params"u8)) return Member.Params;
+        if (reader.TextIs("result"u8)) return Member.Result;
+        return reader.TextIs("error"u8) ? Member.Error : Member.Other;
     }
 
     /// <summary>Goes to the end of the value the reader stands on. False: it is nested too deep.</summary>
