@@ -80,8 +80,25 @@ internal sealed class Daemon : IAsyncDisposable
         foreach (Listener listener in _listeners) listener.Dispose();
         _server.Dispose();
         await _state.DisposeAsync();
-        foreach ((string path, _) in _secrets) File.Delete(path);
+        foreach ((string path, _) in _secrets) DeleteSecret(path);
         _lock?.Dispose();
+    }
+
+    /// <summary>Whatever is in the way: what has to be told is why the daemon ends, not that its token outlives it.</summary>
+    private void DeleteSecret(string path)
+    {
+        try
+        {
+            File.Delete(path);
+        }
+        catch (DirectoryNotFoundException)
+        {
+            // Never written, or removed together with its directory.
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            _log.LogWarning("cannot delete {Path}: {Reason}", path, e.Message);
+        }
     }
 
     private void Listen()

@@ -125,7 +125,17 @@ internal sealed class WaitingMethod<P, R>(string name, string shape, string summ
     {
         P parsed = Parse(parameters);
         var abandon = CancellationTokenSource.CreateLinkedTokenSource(session.Closed);
-        Task<R> task = handler(new Call(state, session, abandon.Token), parsed);
+        Task<R> task;
+        try
+        {
+            task = handler(new Call(state, session, abandon.Token), parsed);
+        }
+        catch
+        {
+            // Linked as it is, it would stay registered with the session until that ends.
+            abandon.Dispose();
+            throw;
+        }
         if (task.IsCompleted)
         {
             abandon.Dispose();
