@@ -24,10 +24,11 @@ internal sealed unsafe class FrameBuffer : MemoryManager<byte>, IBufferWriter<by
     public int Length => _length;
     public ReadOnlySpan<byte> Written => new(_memory, _length);
 
-    /// <summary>Starts a frame. Nothing else may be begun before <see cref="EndFrame"/> or <see cref="AbandonFrame"/>.</summary>
+    /// <summary>Starts a frame. One that was begun before and not ended, because writing it failed, is taken back.</summary>
     /// <param name="expectedLength">A guess at the payload's length; a good one saves moving the payload afterwards.</param>
     public void BeginFrame(Opcode opcode, int expectedLength = 0)
     {
+        AbandonFrame();
         int header = FrameWriter.HeaderSize(expectedLength);
         EnsureRoom(header + expectedLength);
         _opcode = opcode;
