@@ -80,7 +80,8 @@ internal sealed class Daemon : IAsyncDisposable
         foreach (Listener listener in _listeners) listener.Dispose();
         _server.Dispose();
         await _state.DisposeAsync();
-        foreach ((string path, _) in _secrets) File.Delete(path);
+        foreach ((string path, _) in _secrets)
+            if (!PrivateFiles.TryDelete(path)) _log.LogWarning("{Path} could not be removed", path);
         _lock?.Dispose();
     }
 

@@ -114,7 +114,7 @@ internal sealed class Listener : IDisposable
 
     public void Dispose()
     {
-        if (Path is not null) File.Delete(Path);
+        if (Path is not null) PrivateFiles.TryDelete(Path);
         _socket.Dispose();
     }
 

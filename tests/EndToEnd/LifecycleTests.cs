@@ -244,6 +244,31 @@ public sealed class LifecycleTests
     }
 
     [Test]
+    public async Task A_stop_ends_well_when_the_home_was_deleted_meanwhile()
+    {
+        await using TestDaemon daemon = await TestDaemon.StartAsync();
+        await using RpcPeer peer = await daemon.ConnectAsync();
+        Directory.Delete(daemon.Home.Path, recursive: true);
+
+        await Assert.That(await daemon.TerminateAsync()).IsEqualTo(0);
+        await Assert.That(await peer.Closed.Soon("the end of the connection")).IsEqualTo(1001);
+    }
+
+    [Test]
+    public async Task A_token_directory_that_cannot_be_made_is_told_in_a_sentence_with_exit_code_2()
+    {
+        using var home = new TempHome();
+        await File.WriteAllTextAsync(home.TokenDirectory, "in the way");
+
+        CommandOutcome outcome = await CarProcess.RunAsync(home.Path, ["serve", "--bind", "127.0.0.1:0"]);
+
+        await Assert.That(outcome.ExitCode).IsEqualTo(2).Because(outcome.Errors);
+        await Assert.That(outcome.Errors).Contains(home.TokenDirectory);
+        await Assert.That(outcome.Errors.TrimEnd().Split('\n').Length).IsEqualTo(1).Because(outcome.Errors);
+        await Assert.That(await File.ReadAllTextAsync(home.TokenDirectory)).IsEqualTo("in the way");
+    }
+
+    [Test]
     public async Task Logs_go_to_stderr_and_hold_no_token()
     {
         await using TestDaemon daemon = await TestDaemon.StartAsync("--log-level", "trace");
