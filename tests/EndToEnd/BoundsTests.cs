@@ -27,4 +27,29 @@ public sealed class BoundsTests
         await Assert.That(await peer.ReadTextAsync()).IsEqualTo("""{"jsonrpc":"2.0","id":3,"result":"pong"}""");
         await Assert.That(daemon.ResidentBytes).IsLessThan(512L * 1024 * 1024);
     }
+
+    [Test]
+    public async Task A_log_that_nobody_reads_holds_nobody_up()
+    {
+        using var home = new TempHome();
+        using Process daemon = CarProcess.Start(home.Path, ["serve", "--bind", "unix:" + home.Socket, "--no-auth", "--log-level", "debug"],
+            environment: null, redirectInput: false);   // its stderr is a pipe that fills up
+        try
+        {
+            while (await daemon.StandardOutput.ReadLineAsync().Soon("the daemon's 'ready'") is { } line && line != "ready") { }
+
+            // More lines than the pipe and any queue before it hold.
+            for (int i = 0; i < 8_000; i++)
+            {
+                await using RawPeer peer = await RawPeer.ConnectAsync(new UnixDomainSocketEndPoint(home.Socket));
+                await peer.SendAsync("NONSENSE\r\n\r\n");
+                await peer.ReadHttpAsync();
+            }
+        }
+        finally
+        {
+            daemon.Kill();
+            await daemon.WaitForExitAsync();
+        }
+    }
 }
