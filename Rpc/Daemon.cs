@@ -211,7 +211,7 @@ internal sealed class Daemon : IAsyncDisposable
         }
     }
 
-    /// <summary>Null when another daemon holds it. The file stays; only the lock counts.</summary>
+    /// <summary>Null when another daemon holds it, and only then. The file stays; only the lock counts.</summary>
     private static FileStream? TakeLock(string path)
     {
         try
@@ -224,13 +224,13 @@ internal sealed class Daemon : IAsyncDisposable
                 UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
             });
         }
-        catch (IOException)
+        catch (IOException e) when (e.HResult == Posix.EAGAIN)   // EWOULDBLOCK of flock
         {
             return null;
         }
-        catch (UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new DaemonStartException($"cannot open {path}: it belongs to another user");
+            throw new DaemonStartException($"cannot open {path}: {(e is UnauthorizedAccessException ? "permission denied" : e.Message)}");
         }
     }
 }

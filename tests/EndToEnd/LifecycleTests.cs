@@ -269,6 +269,33 @@ public sealed class LifecycleTests
     }
 
     [Test]
+    public async Task A_lock_file_that_cannot_be_opened_is_a_failed_start_and_no_second_daemon()
+    {
+        using var home = new TempHome();
+        Directory.CreateDirectory(home.In("run"));
+        File.CreateSymbolicLink(home.In("run", "daemon.lock"), home.In("nowhere", "daemon.lock"));
+
+        CommandOutcome outcome = await CarProcess.RunAsync(home.Path, ["serve", "--bind", "127.0.0.1:0"]);
+
+        await Assert.That(outcome.ExitCode).IsEqualTo(2);
+        await Assert.That(outcome.Errors).Contains("daemon.lock");
+    }
+
+    [Test]
+    public async Task An_empty_file_in_the_sockets_place_is_no_socket_either()
+    {
+        using var home = new TempHome();
+        string path = home.In("empty");
+        await File.WriteAllTextAsync(path, "");
+
+        CommandOutcome outcome = await CarProcess.RunAsync(home.Path, ["serve", "--bind", "127.0.0.1:0", "--socket", path]);
+
+        await Assert.That(outcome.ExitCode).IsEqualTo(2);
+        await Assert.That(outcome.Errors).Contains("not a socket");
+        await Assert.That((await File.ReadAllBytesAsync(path)).Length).IsEqualTo(0);
+    }
+
+    [Test]
     public async Task Logs_go_to_stderr_and_hold_no_token()
     {
         await using TestDaemon daemon = await TestDaemon.StartAsync("--log-level", "trace");
