@@ -58,6 +58,25 @@ internal sealed class EventLoop : IDisposable
         if (Interlocked.Exchange(ref _wakePending, 1) == 0) _poller.Wake();
     }
 
+    /// <summary>Runs <paramref name="work"/> on the loop's thread; ends, or fails, with it.</summary>
+    public Task RunAsync(Action work)
+    {
+        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        Post(() =>
+        {
+            try
+            {
+                work();
+                done.SetResult();
+            }
+            catch (Exception e)
+            {
+                done.SetException(e);
+            }
+        });
+        return done.Task;
+    }
+
     /// <summary>Watches a listening socket. Before <see cref="Start"/> or on the loop's thread.</summary>
     public void AddListener(int descriptor, Action onReadable)
     {

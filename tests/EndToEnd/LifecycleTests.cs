@@ -255,6 +255,24 @@ public sealed class LifecycleTests
     }
 
     [Test]
+    public async Task A_client_that_shakes_hands_while_the_daemon_stops_is_turned_away()
+    {
+        await using TestDaemon daemon = await TestDaemon.StartAsync();
+        await using RpcPeer told = await daemon.ConnectAsync();
+        await using RawPeer silent = await daemon.ConnectRawAsync();   // does not answer the close: the stop waits for it
+        await using RawPeer late = await daemon.OpenAsync();
+        await late.SendAsync("GET / HTTP/1.1\r\n");
+        await told.CallAsync("ping");   // sent later, so the daemon has accepted the late one
+
+        Task<int> stopped = daemon.TerminateAsync();
+        await told.Closed.Soon("the daemon's goodbye");
+        await late.SendAsync($"Host: {late.HostHeader}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {RawPeer.SampleKey}\r\nSec-WebSocket-Version: 13\r\n\r\n");
+
+        await Assert.That((await late.ReadHttpAsync()).Status).IsEqualTo(503);
+        await Assert.That(await stopped).IsEqualTo(0);
+    }
+
+    [Test]
     public async Task A_token_directory_that_cannot_be_made_is_told_in_a_sentence_with_exit_code_2()
     {
         using var home = new TempHome();
