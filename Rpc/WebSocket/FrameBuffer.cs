@@ -6,7 +6,7 @@ namespace CarServer.Rpc.WebSocket;
 /// <summary>Outgoing frames, one after another, ready for one write; a payload is written straight into its frame.</summary>
 /// <remarks>
 /// One thread at a time. Lives outside the managed heap for the reason <see cref="GrowableBuffer"/> does; <see cref="Clear"/> keeps a
-/// small block for the next batch and gives a large one back.
+/// small block for the next batch and gives a large one back. Threads of the pool keep one each and end without a word, hence the finalizer.
 /// </remarks>
 internal sealed unsafe class FrameBuffer : MemoryManager<byte>, IBufferWriter<byte>
 {
@@ -19,6 +19,8 @@ internal sealed unsafe class FrameBuffer : MemoryManager<byte>, IBufferWriter<by
     private int _frame = -1;
     private int _payload;
     private Opcode _opcode;
+
+    ~FrameBuffer() => Release();
 
     public bool IsEmpty => _length == 0;
     public int Length => _length;
@@ -103,8 +105,8 @@ internal sealed unsafe class FrameBuffer : MemoryManager<byte>, IBufferWriter<by
     private void EnsureRoom(int more)
     {
         if (_capacity - _length >= more) return;
-        long wanted = Math.Max(Math.Max((long)_capacity * 2, 4096), (long)_length + more);
-        int capacity = checked((int)Math.Min(wanted, Array.MaxLength));
+        if ((long)_length + more > Array.MaxLength) throw new OutOfMemoryException("over the largest length of a buffer");
+        int capacity = (int)Math.Min(Math.Max(Math.Max((long)_capacity * 2, 4096), (long)_length + more), Array.MaxLength);
         _memory = (byte*)NativeMemory.Realloc(_memory, (nuint)capacity);
         _capacity = capacity;
     }
