@@ -20,7 +20,9 @@ internal sealed unsafe class FrameBuffer : MemoryManager<byte>, IBufferWriter<by
     private int _payload;
     private Opcode _opcode;
 
+#pragma warning disable CA2015 // no span outlives the buffer: whoever took one goes on to use the buffer, at least to clear it
     ~FrameBuffer() => Release();
+#pragma warning restore CA2015
 
     public bool IsEmpty => _length == 0;
     public int Length => _length;
