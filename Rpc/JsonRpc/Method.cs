@@ -132,8 +132,7 @@ internal sealed class WaitingMethod<P, R>(string name, string shape, string summ
         }
         catch
         {
-            // Linked as it is, it would stay registered with the session until that ends.
-            abandon.Dispose();
+            abandon.Dispose();   // or the session would hold it to its end
             throw;
         }
         if (task.IsCompleted)
