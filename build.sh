@@ -17,7 +17,7 @@ usage: ./build.sh COMMAND
   run [ARGS]         build if needed, then start the daemon: out/car-server ARGS
   test [FILTER]      run every test; with FILTER (/*/*/RunsTests/*) only those C# tests
   fuzz               the long fuzz run: millions of inputs per target
-  bench [ARGS]       measure the built executable and print the figures
+  bench [WORD]       measure the daemon's parts and the built executable; with WORD only the cases named so
   publish            a release archive with its checksum, in out/
   install            put the executable on the path and add a user service (--no-service: only the executable)
   help               this text
@@ -111,10 +111,11 @@ runtime_id() {
     echo "$os-$cpu"
 }
 
-# True while the executable is at least as new as everything it is made of.
+# is_current EXECUTABLE [MORE...]: true while it is at least as new as the daemon's sources and whatever else is named.
 is_current() {
-    [ -x "$binary" ] && [ -z "$(find "$root/Program.cs" "$root/Rpc" "$root/State" "$root/RunStore" \
-        "$root/car-server.csproj" "$root/Directory.Build.props" -newer "$binary" -print -quit)" ]
+    local made=$1; shift
+    [ -x "$made" ] && [ -z "$(find "$root/Program.cs" "$root/Rpc" "$root/State" "$root/RunStore" \
+        "$root/car-server.csproj" "$root/Directory.Build.props" "$@" -newer "$made" -print -quit)" ]
 }
 
 build() {
@@ -137,7 +138,7 @@ build() {
     say "out/car-server: $(($(wc -c <"$binary") / 1024)) KiB"
 }
 
-build_if_needed() { is_current || build; }
+build_if_needed() { is_current "$binary" || build; }
 
 # ---------------------------------------------------------------- tests
 
@@ -216,9 +217,17 @@ fuzz() {
 }
 
 bench() {
-    [ -e "$root/tests/Bench/car-server.bench.csproj" ] || fail "this checkout has no tests/Bench"
+    local program=$out/bench/car-server.tests log=$out/bench.log
     build_if_needed
-    CAR_SERVER_BIN=$binary dotnet run -c Release --project "$root/tests/Bench" -- "$@"
+    if ! is_current "$program" "$root/tests/Bench" "$root/tests/Support"; then
+        need_sdk; need_linker
+        say "publishing the measurements, compiled as the daemon is"
+        dotnet publish "$root/tests/Bench/car-server.bench.csproj" -c Release -r "$(runtime_id)" --artifacts-path "$out/bench-obj" -o "$out/bench" \
+            --nologo -v quiet >"$log" 2>&1 </dev/null || { cat "$log" >&2; fail "the publish failed"; }
+        touch "$program"
+    fi
+    CAR_SERVER_BIN=$binary "$program" "$@"
+    if [ -x "$root/../shared/bench/run.sh" ]; then say "beside other servers: ../shared/bench/run.sh --car out/car-server"; fi
 }
 
 # ---------------------------------------------------------------- release and installation
