@@ -43,7 +43,8 @@ internal unsafe struct GrowableBuffer
 
     private void MakeRoom(int more)
     {
-        if (_start > 0)
+        // Moving pays only when enough was consumed since the last move; else a slow reader would make every append move it all.
+        if (_start > 0 && _start >= Length / 4)
         {
             Bytes.CopyTo(new Span<byte>(_memory, Length));
             _end -= _start;

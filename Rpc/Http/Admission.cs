@@ -64,18 +64,18 @@ internal sealed class Admission
         if (_origins.Contains(origin)) return true;
         if (!Uri.TryCreate(origin, UriKind.Absolute, out Uri? uri) || uri.Scheme is not ("http" or "https")) return false;
         // An origin is scheme, host and port, nothing else: "http://127.0.0.1@evil.example/" has more.
-        if (uri.UserInfo.Length > 0 || uri.PathAndQuery != "/" || origin.EndsWith('/')) return false;
+        if (uri.UserInfo.Length > 0 || uri.PathAndQuery != "/" || uri.Fragment.Length > 0 || origin.EndsWith('/')) return false;
         return uri.Host.Equals("localhost", StringComparison.OrdinalIgnoreCase) || IPAddress.TryParse(uri.Host, out IPAddress? address) && IPAddress.IsLoopback(address);
     }
 
+    /// <summary>The name or address; empty when what follows it is no port, or a bracket is not closed.</summary>
     private static string WithoutPort(string host)
     {
-        if (host.StartsWith('['))
-        {
-            int bracket = host.IndexOf(']');
-            return bracket < 0 ? host : host[1..bracket];
-        }
-        int colon = host.IndexOf(':');
-        return colon < 0 ? host : host[..colon];
+        bool bracketed = host.StartsWith('[');
+        int end = host.IndexOf(bracketed ? ']' : ':');
+        if (end < 0) return bracketed ? "" : host;
+        string port = host[(bracketed ? end + 1 : end)..];
+        if (port.Length > 0 && (port[0] != ':' || port.AsSpan(1).ContainsAnyExceptInRange('0', '9'))) return "";
+        return bracketed ? host[1..end] : host[..end];
     }
 }

@@ -39,24 +39,17 @@ internal ref struct RequestHead
     {
         head = default;
         refusal = null;
+        // Octets past the limit are not looked at: what is said must not depend on how many of them came in the same packet.
+        if (octets.Length > MaxBytes) octets = octets[..MaxBytes];
         int end = octets.IndexOf("\r\n\r\n"u8);
         ReadOnlySpan<byte> lines = end < 0 ? octets : octets[..(end + 2)];
 
         int lineEnd = lines.IndexOf((byte)'\n');
         ReadOnlySpan<byte> first = lineEnd < 0 ? lines : lines[..(lineEnd + 1)];
         refusal = CheckStart(first, lineEnd >= 0, ref head);
-        if (refusal is not null) return false;
-        if (end < 0)
-        {
-            if (octets.Length >= MaxBytes) refusal = TooLarge;
-            else if (HasBareLineFeed(octets)) refusal = BareLineFeed;
-            return false;
-        }
-        if (end + 4 > MaxBytes)
-        {
-            refusal = TooLarge;
-            return false;
-        }
+        if (refusal is null && HasBareLineFeed(lines)) refusal = BareLineFeed;
+        if (refusal is null && end < 0 && octets.Length == MaxBytes) refusal = TooLarge;
+        if (refusal is not null || end < 0) return false;
         head.Length = end + 4;
         refusal = head.ParseHeaders(lines[(lineEnd + 1)..]);
         return refusal is null;

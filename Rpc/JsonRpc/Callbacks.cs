@@ -70,7 +70,7 @@ internal sealed class Callbacks
     {
         try
         {
-            var reader = new Utf8JsonReader(error);
+            var reader = new Utf8JsonReader(error, new JsonReaderOptions { MaxDepth = RawJsonConverter.MaxDepth });
             reader.Read();
             if (reader.TokenType == JsonTokenType.String) return reader.GetString()!;
             if (reader.TokenType == JsonTokenType.StartObject)

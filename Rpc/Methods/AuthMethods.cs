@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
+using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Sessions;
 
@@ -70,6 +71,6 @@ internal sealed record SessionAuthResult(bool Ok, bool AuthEnabled)
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
-    AllowDuplicateProperties = false)]
+    AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
 [JsonSerializable(typeof(SessionAuthParams)), JsonSerializable(typeof(SessionAuthResult))]
 internal sealed partial class AuthMethodsJson : JsonSerializerContext;

@@ -79,6 +79,6 @@ internal static class DiscoverMethods
     });
 }
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, AllowDuplicateProperties = false)]
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
 [JsonSerializable(typeof(NoParams)), JsonSerializable(typeof(RawJson))]
 internal sealed partial class DiscoverMethodsJson : JsonSerializerContext;

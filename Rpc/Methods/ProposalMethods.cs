@@ -72,6 +72,6 @@ internal sealed record ProposalScope(
     [property: JsonPropertyName("claims")] RawJson Claims = default);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
-    RespectRequiredConstructorParameters = true, MaxDepth = RawJsonConverter.MaxDepth)]
+    RespectRequiredConstructorParameters = true, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
 [JsonSerializable(typeof(ProposalSubmitParams)), JsonSerializable(typeof(ProposalResult))]
 internal sealed partial class ProposalMethodsJson : JsonSerializerContext;

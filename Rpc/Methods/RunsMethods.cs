@@ -102,7 +102,8 @@ internal sealed record GetTraceResult(
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] bool? NotFound = null);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true,
-    RespectNullableAnnotations = true, AllowOutOfOrderMetadataProperties = true, Converters = [typeof(UtcTime)])]
+    RespectNullableAnnotations = true, AllowOutOfOrderMetadataProperties = true, Converters = [typeof(UtcTime)], AllowDuplicateProperties = false,
+    MaxDepth = RawJsonConverter.MaxDepth)]
 [JsonSerializable(typeof(StartRunParams)), JsonSerializable(typeof(StartRunResult))]
 [JsonSerializable(typeof(CompleteRunParams)), JsonSerializable(typeof(CompleteRunResult))]
 [JsonSerializable(typeof(ListRunsParams)), JsonSerializable(typeof(ListRunsResult))]

@@ -32,6 +32,6 @@ internal sealed record SessionInitPolicy(string Rule);
 internal sealed record SessionInitResult(string SessionId, int ToolsRegistered, int PoliciesRegistered);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
-    RespectRequiredConstructorParameters = true, MaxDepth = RawJsonConverter.MaxDepth)]
+    RespectRequiredConstructorParameters = true, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
 [JsonSerializable(typeof(SessionInitParams)), JsonSerializable(typeof(SessionInitResult))]
 internal sealed partial class SessionMethodsJson : JsonSerializerContext;

@@ -39,7 +39,7 @@ internal sealed record ToolsUnregisterParams(string Name);
 internal sealed record ToolsUnregisterResult(string Unregistered, int Removed);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
-    RespectRequiredConstructorParameters = true, MaxDepth = RawJsonConverter.MaxDepth)]
+    RespectRequiredConstructorParameters = true, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
 [JsonSerializable(typeof(List<ToolDefinition>)), JsonSerializable(typeof(int)), JsonSerializable(typeof(NoParams))]
 [JsonSerializable(typeof(ToolsListResult)), JsonSerializable(typeof(ToolsUnregisterParams)), JsonSerializable(typeof(ToolsUnregisterResult))]
 internal sealed partial class ToolsMethodsJson : JsonSerializerContext;

@@ -59,8 +59,11 @@ internal sealed class MessageConnection(Connection connection, ILogger log) : IP
     {
         if (frames == t_side)
         {
+            t_side = null;   // a send that fails may end the connection, and what that sets off may send to others from this thread
             bool sent = connection.Send(frames.Written);
             frames.Clear();
+            (t_side as IDisposable)?.Dispose();
+            t_side = frames;
             return sent;
         }
         if (frames.Length > Limits.OutboxHighWater / 16) connection.FlushBatch(frames);
@@ -143,8 +146,9 @@ internal sealed class MessageConnection(Connection connection, ILogger log) : IP
                 if (!_closeSent) _handler.OnText(incoming.Payload);
                 return true;
             case Opcode.Binary:
-                if (!_closeSent) Fail(BinaryNotSupported);
-                return !_closeSent;
+                if (_closeSent) return true;
+                Fail(BinaryNotSupported);
+                return false;
             case Opcode.Ping:
                 if (_closeSent) return true;
                 FrameBuffer frames = BeginSend();
