@@ -34,11 +34,13 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     private bool _finished;      // our FIN is out: what still comes is thrown away
     private string? _abortReason;
     private int _closed;
+    private volatile bool _inBatch;   // the loop's batch holds frames of ours
+    private int _behindBatch;         // sends of other threads that were posted to leave after it
 
     public int Descriptor { get; } = descriptor;
     public EventLoop Loop { get; } = loop;
 
-    /// <summary>For the log: <c>unix</c>, or the address and port of a TCP peer.</summary>
+    /// <summary>For the log: <c>unix</c>, <c>tcp</c>, or <c>refused</c> for one over the cap.</summary>
     public string Peer { get; } = peer;
 
     internal ulong Token { get; set; }
@@ -47,8 +49,8 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     /// <summary>The nearest moment, in <see cref="Environment.TickCount64"/>, at which <see cref="OnDeadline"/> has work.</summary>
     internal long Deadline => Math.Min(_protocolDeadline, _stallDeadline);
 
-    /// <summary>True once the connection is closed, or will be as soon as the input at hand is dealt with.</summary>
-    public bool IsClosed => Volatile.Read(ref _closed) != 0 || _abortReason is not null;
+    /// <summary>True once the connection is closed, or is going to be.</summary>
+    public bool IsClosed => Volatile.Read(ref _closed) != 0 || Volatile.Read(ref _abortReason) is not null;
 
     /// <summary>True while this thread deals with this connection's input: what is written then leaves in one batch.</summary>
     /// <remarks>No longer once it is closed: the batch is the loop's, and what its farewell wrote there would go to the next connection.</remarks>
@@ -64,8 +66,37 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
         if (after is not null) Loop.Watch(this);
     }
 
+    /// <summary>Where the frames go that are written while <see cref="IsReadingHere"/>.</summary>
+    public FrameBuffer Batch
+    {
+        get
+        {
+            _inBatch = true;
+            return Loop.Batch;
+        }
+    }
+
     /// <summary>Queues whole frames. False when the connection is closed or has to be, because its peer does not read.</summary>
+    /// <remarks>Never overtakes what caused it: a thread that was set off by a frame in the batch finds that out here and lines up behind it.</remarks>
     public bool Send(ReadOnlySpan<byte> frames)
+    {
+        if ((EventLoop.Current == Loop || !_inBatch) && Volatile.Read(ref _behindBatch) == 0) return SendNow(frames);
+        if (IsClosed) return false;
+        SendBehindBatch(frames.ToArray());
+        return true;
+    }
+
+    private void SendBehindBatch(byte[] frames)
+    {
+        Interlocked.Increment(ref _behindBatch);
+        Loop.Post(() =>
+        {
+            SendNow(frames);
+            Interlocked.Decrement(ref _behindBatch);
+        });
+    }
+
+    private bool SendNow(ReadOnlySpan<byte> frames)
     {
         switch (_outbox.Send(frames))
         {
@@ -97,9 +128,12 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     /// <summary>Sends what the loop gathered for this connection while it was read.</summary>
     internal void FlushBatch(FrameBuffer batch)
     {
-        if (batch.IsEmpty) return;
-        Send(batch.Written);
-        batch.Clear();
+        if (!batch.IsEmpty)
+        {
+            SendNow(batch.Written);
+            batch.Clear();
+        }
+        _inBatch = false;
     }
 
     /// <summary>Closes after what is queued has left: FIN, then wait, bounded, for the peer's.</summary>
@@ -110,21 +144,12 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
         if (_outbox.Waiting == 0) FinishWriting();
     }
 
-    /// <summary>Closes at once; the first reason stands. From another thread, or while this connection's input is read: soon.</summary>
+    /// <summary>Closes as soon as the loop is through with what it does; the first reason stands.</summary>
+    /// <remarks>Never inside the call: a send that fails sits below handlers, and on a message whose memory closing gives back.</remarks>
     public void Abort(string reason)
     {
-        if (IsClosed) return;
-        // A message that is being dealt with lies in memory that closing would give back.
-        if (IsReadingHere) _abortReason = reason;
-        else if (EventLoop.Current == Loop) Close(reason);
-        else Loop.Post(() => Close(reason));
-    }
-
-    /// <summary>The loop is through with this connection's input.</summary>
-    internal void EndReading(FrameBuffer batch)
-    {
-        FlushBatch(batch);
-        if (_abortReason is { } reason) Close(reason);
+        if (IsClosed || Interlocked.CompareExchange(ref _abortReason, reason, null) is not null) return;
+        Loop.Post(() => Close(reason));
     }
 
     internal void OnReadable(byte[] buffer)

@@ -166,7 +166,7 @@ internal sealed class EventLoop : IDisposable
         {
             if (ready.Writable) connection.OnWritable();
             if (ready.Readable) connection.OnReadable(_receive);
-            connection.EndReading(Batch);
+            connection.FlushBatch(Batch);
         }
         catch (Exception e)
         {
@@ -179,13 +179,11 @@ internal sealed class EventLoop : IDisposable
     }
 
     /// <summary>A defect in one connection's handling must not take the other connections of this loop with it.</summary>
-    /// <remarks>Apart from <see cref="Handle"/>, as a lambda there would cost every event an object.</remarks>
     private void Fail(Connection connection, Exception e)
     {
         _log.LogError(e, "connection failed unexpectedly peer={Peer}", connection.Peer);
         Batch.Clear();
-        Reading = null;
-        Guard(() => connection.Abort("internal error"));
+        connection.Abort("internal error");
     }
 
     private void RunPosted()

@@ -51,7 +51,7 @@ internal sealed class MessageConnection(Connection connection, ILogger log) : IP
     }
 
     /// <summary>Where the next frames go. Write them, then call <see cref="EndSend"/> on the same thread; nothing may come between.</summary>
-    public FrameBuffer BeginSend() => connection.IsReadingHere ? connection.Loop.Batch : t_side ??= new FrameBuffer();
+    public FrameBuffer BeginSend() => connection.IsReadingHere ? connection.Batch : t_side ??= new FrameBuffer();
 
     /// <summary>Frames in the batch leave when the input is dealt with; others leave now.</summary>
     /// <returns>False when the connection can carry nothing more.</returns>
@@ -59,11 +59,8 @@ internal sealed class MessageConnection(Connection connection, ILogger log) : IP
     {
         if (frames == t_side)
         {
-            t_side = null;   // a send that fails may end the connection, and what that sets off may send to others from this thread
             bool sent = connection.Send(frames.Written);
             frames.Clear();
-            (t_side as IDisposable)?.Dispose();
-            t_side = frames;
             return sent;
         }
         if (frames.Length > Limits.OutboxHighWater / 16) connection.FlushBatch(frames);
