@@ -135,11 +135,18 @@ internal sealed class Daemon : IAsyncDisposable
         _log.LogInformation("stopping");
         _sidePort.Ready = false;
         _upgrade.Stopping = true;
-        await _server.StopAcceptingAsync();   // and every handshake that had begun before is through
-        _listeners.Clear();
+        long end = Environment.TickCount64 + (long)Limits.ShutdownGrace.TotalMilliseconds;
+        try
+        {
+            await _server.StopAcceptingAsync().WaitAsync(Limits.ShutdownGrace);   // and every handshake that had begun before is through
+            _listeners.Clear();
+        }
+        catch (TimeoutException)
+        {
+            _log.LogWarning("a handler holds up the wire; the stop goes on without it");
+        }
         foreach (ClientSession session in _state.Sessions.All)
             (session.Channel as RpcConnection)?.Messages.Close(CloseCode.GoingAway, "the daemon is stopping");
-        long end = Environment.TickCount64 + (long)Limits.ShutdownGrace.TotalMilliseconds;
         while ((_state.Sessions.Count > 0 || _dispatcher.InFlight > 0) && Environment.TickCount64 < end) await Task.Delay(5);
         await _state.Runs.MarkAllOpenAsync();
         _log.LogInformation("stopped");

@@ -118,11 +118,15 @@ internal sealed class EventLoop : IDisposable
         _timed.Add(connection);
     }
 
-    /// <summary>Ends the thread once it has done what was posted before.</summary>
+    /// <summary>Ends the thread once it has done what was posted before; one that is held up by a handler is left to the process's own end.</summary>
     public void Dispose()
     {
         Post(() => _stopping = true);
-        if (_thread.IsAlive) _thread.Join();
+        if (_thread.IsAlive && !_thread.Join(Limits.CloseTimeout))
+        {
+            _log.LogWarning("{Thread} does not come back from a handler", _thread.Name);
+            return;
+        }
         lock (_pollerGate)
         {
             if (_pollerIsGone) return;

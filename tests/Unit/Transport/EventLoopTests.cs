@@ -72,6 +72,19 @@ public sealed class EventLoopTests
     }
 
     [Test]
+    public async Task A_loop_whose_handler_never_ends_does_not_keep_the_daemon_from_ending()
+    {
+        var loop = new EventLoop(0, NullLogger.Instance);
+        using var never = new ManualResetEventSlim();
+        loop.Start();
+        loop.Post(never.Wait);
+
+        await Task.Run(loop.Dispose).Soon("the end of the loop, whose thread is left to the process");
+
+        never.Set();
+    }
+
+    [Test]
     public async Task What_is_posted_to_a_loop_that_has_ended_touches_no_descriptor()
     {
         using var home = new TempHome();
