@@ -216,7 +216,7 @@ internal sealed class Daemon : IAsyncDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new DaemonStartException($"{what}: {(e is UnauthorizedAccessException ? "permission denied" : e.Message)}");
+            throw new DaemonStartException($"{what}: {PrivateFiles.Reason(e)}");
         }
     }
 
@@ -239,7 +239,7 @@ internal sealed class Daemon : IAsyncDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new DaemonStartException($"cannot open {path}: {(e is UnauthorizedAccessException ? "permission denied" : e.Message)}");
+            throw new DaemonStartException($"cannot open {path}: {PrivateFiles.Reason(e)}");
         }
     }
 }

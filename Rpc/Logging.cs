@@ -91,7 +91,7 @@ internal static class Logging
         /// <summary>Text that came from outside must not be able to start a line of its own or to steer a terminal.</summary>
         private static string OneLine(string text)
         {
-            if (!text.AsSpan().ContainsAnyInRange('\0', '\x1F') && !text.Contains('\x7F')) return text;
+            if (!text.AsSpan().ContainsAnyInRange('\0', '\x1F') && !text.AsSpan().ContainsAnyInRange('\x7F', '\x9F')) return text;
             var line = new StringBuilder(text.Length + 16);
             foreach (char c in text)
             {

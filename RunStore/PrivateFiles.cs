@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace CarServer.RunStore;
 
 /// <summary>Makes directories (0700) and files (0600) that only their owner can read, whatever the umask (protocol 14.1).</summary>
@@ -31,6 +33,16 @@ internal static class PrivateFiles
             return !File.Exists(path);
         }
     }
+
+    /// <summary>The system's own words for why a file or directory could not be used; this build has no texts for the framework's exceptions.</summary>
+    public static string Reason(Exception e) => e switch
+    {
+        UnauthorizedAccessException => "permission denied",
+        FileNotFoundException or DirectoryNotFoundException => "no such file or directory",
+        PathTooLongException => "its name is too long",
+        IOException { HResult: > 0 and < 256 } failed => Marshal.GetPInvokeErrorMessage(failed.HResult),   // errno
+        _ => e.GetType().Name,
+    };
 
     /// <summary>Takes the directory away from everybody but its owner.</summary>
     public static void Tighten(string directory)

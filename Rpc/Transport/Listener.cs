@@ -73,7 +73,7 @@ internal sealed class Listener : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new DaemonStartException($"cannot create the directory {directory}: {e.Message}");
+            throw new DaemonStartException($"cannot create the directory {directory}: {PrivateFiles.Reason(e)}");
         }
         if (File.Exists(path) || Directory.Exists(path))
         {

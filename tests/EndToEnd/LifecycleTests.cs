@@ -282,6 +282,7 @@ public sealed class LifecycleTests
 
         await Assert.That(outcome.ExitCode).IsEqualTo(2).Because(outcome.Errors);
         await Assert.That(outcome.Errors).Contains(home.TokenDirectory);
+        await Assert.That(outcome.Errors).Contains("File exists");
         await Assert.That(outcome.Errors.TrimEnd().Split('\n').Length).IsEqualTo(1).Because(outcome.Errors);
         await Assert.That(await File.ReadAllTextAsync(home.TokenDirectory)).IsEqualTo("in the way");
     }
@@ -296,7 +297,7 @@ public sealed class LifecycleTests
         CommandOutcome outcome = await CarProcess.RunAsync(home.Path, ["serve", "--bind", "127.0.0.1:0"]);
 
         await Assert.That(outcome.ExitCode).IsEqualTo(2);
-        await Assert.That(outcome.Errors).Contains("daemon.lock");
+        await Assert.That(outcome.Errors).Contains("daemon.lock: no such file or directory");
     }
 
     [Test]
@@ -332,6 +333,23 @@ public sealed class LifecycleTests
             await Assert.That(daemon.Errors).DoesNotContain(secret);
             await Assert.That(string.Join('\n', daemon.Output)).DoesNotContain(secret);
         }
+    }
+
+    [Test]
+    public async Task What_a_client_chose_cannot_start_a_line_of_the_log_or_steer_a_terminal()
+    {
+        using var home = new TempHome();
+        await File.WriteAllTextAsync(home.In("runs"), "in the way, so that the run's name comes into the log");
+        await using TestDaemon daemon = await TestDaemon.StartAsync(new DaemonStart { Home = home });
+        await using RpcPeer peer = await daemon.ConnectAsync();
+
+        await peer.CallAsync("runs.start", """{"intent":"test","agent_id":"a","idempotency_key":"only\u009b31mC1"}""");
+        await peer.CallAsync("runs.start", """{"intent":"test","agent_id":"a","idempotency_key":"a\nforged\u001b[31m"}""");
+        await daemon.TerminateAsync();
+
+        await Assert.That(daemon.Errors).Contains("C1");
+        await Assert.That(daemon.Errors.Any(c => char.IsControl(c) && c != '\n')).IsFalse();
+        await Assert.That(daemon.Errors.Split('\n').Any(line => line.StartsWith("forged", StringComparison.Ordinal))).IsFalse();
     }
 
     [Test]
