@@ -6,6 +6,7 @@ internal static class SecretFile
     private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
     /// <summary>Writes so that a reader sees the old text or the new one, never a part, and nobody but the owner sees either.</summary>
+    /// <remarks>Not flushed to the disk: the secret is of this launch, and what a loss of power leaves is written anew by the next one.</remarks>
     public static void Write(string path, string text)
     {
         string temporary = $"{path}.{Environment.ProcessId}.tmp";
@@ -15,7 +16,6 @@ internal static class SecretFile
         {
             File.SetUnixFileMode(file.SafeFileHandle, OwnerOnly);
             file.Write(System.Text.Encoding.UTF8.GetBytes(text));
-            file.Flush(flushToDisk: true);
         }
         File.Move(temporary, path, overwrite: true);
     }

@@ -18,8 +18,6 @@ internal sealed class HeadProtocol(IRequestHandler handler, Admission admission,
 {
     private GrowableBuffer _head;
 
-    public void Start(Connection connection) => connection.SetDeadline(Limits.HandshakeTimeout);
-
     void IProtocol.OnBytes(Connection connection, Span<byte> bytes)
     {
         if (_head.IsEmpty)

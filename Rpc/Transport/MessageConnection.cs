@@ -1,4 +1,4 @@
-using System.Text;
+using System.Text.Unicode;
 using CarServer.Rpc.WebSocket;
 using Microsoft.Extensions.Logging;
 
@@ -176,7 +176,7 @@ internal sealed class MessageConnection(Connection connection, ILogger log) : IP
         Span<byte> payload = stackalloc byte[125];
         payload[0] = (byte)((int)code >> 8);
         payload[1] = (byte)code;
-        Encoding.UTF8.TryGetBytes(reason.AsSpan(0, Math.Min(reason.Length, 40)), payload[2..], out int length);
+        Utf8.FromUtf16(reason, payload[2..], out _, out int length);   // as many whole characters as fit
         SendLast(payload[..(2 + length)]);
     }
 

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using CarServer.Rpc.Transport.Native;
 using Microsoft.Extensions.Logging;
 
@@ -12,7 +13,7 @@ internal sealed class Server : IDisposable
     /// <summary>Connections over the cap that are being told so; further ones are just closed.</summary>
     private const int MaxTurnedAway = 256;
 
-    /// <summary>How long accepting rests when the process is out of descriptors.</summary>
+    /// <summary>How long accepting rests when the system is out of descriptors or of memory for one more.</summary>
     private static readonly TimeSpan AcceptPause = TimeSpan.FromMilliseconds(200);
 
     private readonly EventLoop[] _loops;
@@ -77,8 +78,8 @@ internal sealed class Server : IDisposable
             int descriptor = Posix.Accept(listener.Descriptor);
             if (descriptor < 0)
             {
-                if (descriptor == -Posix.EMFILE || descriptor == -Posix.ENFILE) Pause(listener);
-                else if (descriptor != -Posix.EAGAIN && descriptor != -Posix.ECONNABORTED) _log.LogWarning("accept failed errno={Errno}", -descriptor);
+                // The waiting connection would wake the loop again at once, so whatever it is, it is given time.
+                if (descriptor != -Posix.EAGAIN && descriptor != -Posix.ECONNABORTED) Pause(listener, -descriptor);
                 return;
             }
             if (!listener.IsUnix) Posix.TuneTcp(descriptor);
@@ -103,8 +104,15 @@ internal sealed class Server : IDisposable
 
         void Now()
         {
-            connection.Loop.Add(connection);
-            connection.SetDeadline(deadline);
+            try
+            {
+                connection.Loop.Add(connection);
+                connection.SetDeadline(deadline);
+            }
+            catch (System.ComponentModel.Win32Exception e)
+            {
+                connection.Abort($"the system cannot watch it: {e.Message}");
+            }
         }
     }
 
@@ -124,9 +132,9 @@ internal sealed class Server : IDisposable
         connection.CloseWhenFlushed();
     }
 
-    private void Pause(Listener listener)
+    private void Pause(Listener listener, int error)
     {
-        _log.LogWarning("out of file descriptors; accepting rests for {Milliseconds} ms", AcceptPause.TotalMilliseconds);
+        _log.LogWarning("accept failed reason=\"{Reason}\"; accepting rests for {Milliseconds} ms", Marshal.GetPInvokeErrorMessage(error), AcceptPause.TotalMilliseconds);
         _loops[0].SetListening(listener.Descriptor, false);
         _ = Resume();
 

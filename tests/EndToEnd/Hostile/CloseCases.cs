@@ -12,7 +12,7 @@ internal static class CloseCases
     public static IEnumerable<HostileCase> All => Legal.Select(code => Code(code, code)).Concat(Illegal.Select(code => Code(code, 1002))).Concat(Rows);
 
     private static HostileCase Code(int code, int answer) =>
-        new($"close code {code}", Frame(Op.Close, $"{code:X4}"), $"close {answer}") { Reason = code == answer ? "" : "close code may not be sent (RFC 6455 7.4)"[..40] };
+        new($"close code {code}", Frame(Op.Close, $"{code:X4}"), $"close {answer}") { Reason = code == answer ? "" : "close code may not be sent (RFC 6455 7.4)" };
 
     private static IEnumerable<HostileCase> Rows =>
     [
