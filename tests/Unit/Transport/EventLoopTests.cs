@@ -25,7 +25,7 @@ public sealed class EventLoopTests
         }
 
         // The first ones may still set things up.
-        await Assert.That(protocol.Allocated[^1] - protocol.Allocated[10]).IsEqualTo(0);
+        await Assert.That(protocol.Allocated[10..].Max()).IsEqualTo(0);
         theirs.Dispose();
         loop.Dispose();
         GC.KeepAlive(ours);
@@ -62,13 +62,18 @@ public sealed class EventLoopTests
 
     private sealed class Measuring : IProtocol
     {
+        private long _before;
+
         public SemaphoreSlim Read { get; } = new(0);
+
+        /// <summary>What the loop allocated from one read to the next; what the test does in between does not count.</summary>
         public List<long> Allocated { get; } = new(capacity: 64);
 
         public void OnBytes(Connection connection, Span<byte> bytes)
         {
-            Allocated.Add(GC.GetAllocatedBytesForCurrentThread());
+            Allocated.Add(GC.GetAllocatedBytesForCurrentThread() - _before);
             Read.Release();
+            _before = GC.GetAllocatedBytesForCurrentThread();
         }
 
         public void OnDeadline(Connection connection) { }
