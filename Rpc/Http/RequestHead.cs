@@ -15,8 +15,9 @@ internal ref struct RequestHead
 {
     /// <summary>A browser's head with cookies for <c>localhost</c> stays well below.</summary>
     public const int MaxBytes = 16 * 1024;
-    /// <summary>The daemon has four paths, and tokens never go into one.</summary>
+    /// <summary>Nothing here is named by a long path, and tokens never go into one.</summary>
     public const int MaxTargetBytes = 2 * 1024;
+    /// <summary>A browser sends some twenty; each one more is work before anybody has shown a token.</summary>
     public const int MaxHeaders = 64;
 
     public ReadOnlySpan<byte> Method;
