@@ -45,6 +45,14 @@ internal ref struct Answer
         return _json;
     }
 
+    /// <summary>Writes a whole response whose value is JSON already.</summary>
+    public void WriteResult(ReadOnlySpan<byte> json)
+    {
+        Begin();
+        _frames!.Append(",\"result\":"u8);
+        _frames.Append(json);
+    }
+
     /// <summary>Writes a whole response that fails.</summary>
     public void WriteError(RpcErrorCode code, string message)
     {
@@ -62,15 +70,17 @@ internal ref struct Answer
     public void End()
     {
         if (_frames is null) return;
-        _json!.Flush();
+        _json?.Flush();
         _frames.Append("}"u8);
         _sink.EndResponse(_frames);
         _frames = null;
+        _json = null;
     }
 
     private void Begin()
     {
         _frames?.AbandonFrame();   // a result that could not be written to its end
+        _json = null;
         _frames = _sink.BeginResponse();
         _frames.Append("{\"jsonrpc\":\"2.0\",\"id\":"u8);
         _frames.Append(_id);

@@ -203,6 +203,23 @@ internal ref struct Envelope
 
     private static Member Name(ref Utf8JsonReader reader)
     {
+        if (reader.ValueIsEscaped) return EscapedName(ref reader);
+        ReadOnlySpan<byte> name = reader.ValueSpan;
+        return name.Length switch
+        {
+            2 when name.SequenceEqual("id"u8) => Member.Id,
+            5 when name.SequenceEqual("error"u8) => Member.Error,
+            6 when name.SequenceEqual("method"u8) => Member.Method,
+            6 when name.SequenceEqual("params"u8) => Member.Params,
+            6 when name.SequenceEqual("result"u8) => Member.Result,
+            7 when name.SequenceEqual("jsonrpc"u8) => Member.Version,
+            _ => Member.Other,
+        };
+    }
+
+    /// <summary>Nobody escapes these names but to see whether we notice.</summary>
+    private static Member EscapedName(ref Utf8JsonReader reader)
+    {
         if (Spells(ref reader, "jsonrpc"u8)) return Member.Version;
         if (Spells(ref reader, "method"u8)) return Member.Method;
         if (Spells(ref reader, "id"u8)) return Member.Id;

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Sessions;
 
@@ -99,7 +100,10 @@ internal abstract class TypedMethod<P, R>(string name, string shape, string summ
 
     protected void Write(ref Answer answer, R result)
     {
-        if (answer.IsWanted) JsonSerializer.Serialize(answer.BeginResult(), result, resultType);
+        if (!answer.IsWanted) return;
+        // What is carried is JSON already, and a large value is copied once less.
+        if (typeof(R) == typeof(RawJson)) answer.WriteResult(((RawJson)(object)result!).Utf8);
+        else JsonSerializer.Serialize(answer.BeginResult(), result, resultType);
     }
 }
 

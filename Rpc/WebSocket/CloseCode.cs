@@ -7,8 +7,6 @@ internal enum CloseCode : ushort
     GoingAway = 1001,
     ProtocolError = 1002,
     UnsupportedData = 1003,
-    /// <summary>Never on the wire: the close frame had no code.</summary>
-    NoneGiven = 1005,
     InvalidPayload = 1007,
     PolicyViolation = 1008,
     MessageTooBig = 1009,

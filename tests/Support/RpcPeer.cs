@@ -37,6 +37,7 @@ internal sealed class RpcPeer : IAsyncDisposable
     private readonly SemaphoreSlim _sending = new(1, 1);
     private readonly ConcurrentDictionary<string, TaskCompletionSource<JsonElement>> _pending = new();
     private readonly Channel<JsonElement> _notifications = Channel.CreateUnbounded<JsonElement>();
+    private readonly Channel<JsonElement> _batches = Channel.CreateUnbounded<JsonElement>();
     private readonly Channel<ToolRequest> _unanswered = Channel.CreateUnbounded<ToolRequest>();
     private readonly TaskCompletionSource<int> _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Task _reading;
@@ -134,6 +135,9 @@ internal sealed class RpcPeer : IAsyncDisposable
         }
     }
 
+    /// <summary>The next array of answers.</summary>
+    public Task<JsonElement> NextBatchAsync() => _batches.Reader.ReadAsync().AsTask().Soon("the answer to a batch");
+
     /// <summary>Leaves without a close frame.</summary>
     public async Task DropAsync()
     {
@@ -168,13 +172,18 @@ internal sealed class RpcPeer : IAsyncDisposable
             var closed = new PeerClosedException(_raw.LastCloseCode);
             foreach (TaskCompletionSource<JsonElement> pending in _pending.Values) pending.TrySetException(closed);
             _notifications.Writer.TryComplete(closed);
+            _batches.Writer.TryComplete(closed);
             _unanswered.Writer.TryComplete(closed);
         }
     }
 
     private void Take(JsonElement message)
     {
-        if (!message.TryGetProperty("method", out JsonElement method))
+        if (message.ValueKind == JsonValueKind.Array)
+        {
+            _batches.Writer.TryWrite(message);
+        }
+        else if (!message.TryGetProperty("method", out JsonElement method))
         {
             string id = message.GetProperty("id").GetRawText();
             if (_pending.TryRemove(id, out TaskCompletionSource<JsonElement>? pending)) pending.TrySetResult(message);
