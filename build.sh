@@ -17,7 +17,7 @@ usage: ./build.sh COMMAND
   run [ARGS]         build if needed, then start the daemon: out/car-server ARGS
   test [FILTER]      run every test; with FILTER (/*/*/RunsTests/*) only those C# tests
   fuzz               the long fuzz run: millions of inputs per target
-  bench [ARGS]       measure the built executable and print the figures
+  bench [WORD]       measure the daemon's parts and the built executable; with WORD only the cases named so
   publish            a release archive with its checksum, in out/
   install            put the executable on the path and add a user service (--no-service: only the executable)
   help               this text
@@ -33,13 +33,19 @@ have() { command -v "$1" >/dev/null 2>&1; }
 on_macos() { [ "$(uname -s)" = Darwin ]; }
 
 apt_updated=false
+apt_update() {   # once; stale lists may still do
+    [ "$apt_updated" = true ] && return
+    apt-get update -qq >&2 </dev/null || say "apt-get update failed; going on with the package lists at hand"
+    apt_updated=true
+}
+
 # apt PURPOSE PACKAGE...: installs Debian packages as root; otherwise ends with the command to type.
 apt() {
     local purpose=$1; shift
     have apt-get || fail "$purpose is missing; install it with your system's package manager (Debian's names: $*)"
     [ "$(id -u)" = 0 ] || fail "$purpose is missing; install it with: sudo apt-get install -y $*"
     say "$purpose is missing: installing $* with apt-get"
-    if [ "$apt_updated" = false ]; then apt-get update -qq >&2; apt_updated=true; fi
+    apt_update
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2 </dev/null \
         || fail "could not install $*; try: apt-get install -y $*"
 }
@@ -50,7 +56,7 @@ need_sdk() {
     has_sdk && return
     on_macos && fail ".NET SDK 10 is missing; install it with: brew install --cask dotnet-sdk"
     if have apt-get && [ "$(id -u)" = 0 ]; then
-        apt-get update -qq >&2 && apt_updated=true
+        apt_update
         if apt-cache show dotnet-sdk-10.0 >/dev/null 2>&1; then apt ".NET SDK 10" dotnet-sdk-10.0; fi
     fi
     has_sdk || fail ".NET SDK 10 is missing; where the distribution has it: apt-get install -y dotnet-sdk-10.0; else see https://dotnet.microsoft.com/download/dotnet/10.0"
@@ -62,8 +68,10 @@ need_linker() {
         return
     fi
     have clang || have gcc || apt "a C linker" gcc libc6-dev
-    # NativeAOT links zlib; elsewhere than on Debian its header may live in other places, and the linker will tell.
-    if have dpkg && [ ! -e /usr/include/zlib.h ]; then apt "the zlib library's development files" zlib1g-dev; fi
+    # What is linked with lies here on Debian; elsewhere it may have other places, and the linker will tell.
+    have dpkg || return 0
+    [ -e /usr/include/stdlib.h ] || apt "the C library's development files" libc6-dev
+    [ -e /usr/include/zlib.h ] || apt "the zlib library's development files" zlib1g-dev
 }
 
 need_node() {
@@ -111,10 +119,11 @@ runtime_id() {
     echo "$os-$cpu"
 }
 
-# True while the executable is at least as new as everything it is made of.
+# is_current EXECUTABLE [MORE...]: true while it is at least as new as the daemon's sources and whatever else is named.
 is_current() {
-    [ -x "$binary" ] && [ -z "$(find "$root/Program.cs" "$root/Rpc" "$root/State" "$root/RunStore" \
-        "$root/car-server.csproj" "$root/Directory.Build.props" -newer "$binary" -print -quit)" ]
+    local made=$1; shift
+    [ -x "$made" ] && [ -z "$(find "$root/Program.cs" "$root/Rpc" "$root/State" "$root/RunStore" \
+        "$root/car-server.csproj" "$root/Directory.Build.props" "$@" -newer "$made" -print -quit)" ]
 }
 
 build() {
@@ -137,7 +146,7 @@ build() {
     say "out/car-server: $(($(wc -c <"$binary") / 1024)) KiB"
 }
 
-build_if_needed() { is_current || build; }
+build_if_needed() { is_current "$binary" || build; }
 
 # ---------------------------------------------------------------- tests
 
@@ -216,9 +225,17 @@ fuzz() {
 }
 
 bench() {
-    [ -e "$root/tests/Bench/car-server.bench.csproj" ] || fail "this checkout has no tests/Bench"
+    local program=$out/bench/car-server.tests log=$out/bench.log
     build_if_needed
-    CAR_SERVER_BIN=$binary dotnet run -c Release --project "$root/tests/Bench" -- "$@"
+    if ! is_current "$program" "$root/tests/Bench" "$root/tests/Support"; then
+        need_sdk; need_linker
+        say "publishing the measurements, compiled as the daemon is"
+        dotnet publish "$root/tests/Bench/car-server.bench.csproj" -c Release -r "$(runtime_id)" --artifacts-path "$out/bench-obj" -o "$out/bench" \
+            --nologo -v quiet >"$log" 2>&1 </dev/null || { cat "$log" >&2; fail "the publish failed"; }
+        touch "$program"
+    fi
+    CAR_SERVER_BIN=$binary "$program" "$@"
+    if [ -x "$root/../shared/bench/run.sh" ]; then say "beside other servers: ../shared/bench/run.sh --car out/car-server"; fi
 }
 
 # ---------------------------------------------------------------- release and installation

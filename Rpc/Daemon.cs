@@ -27,6 +27,7 @@ internal sealed class Daemon : IAsyncDisposable
     private readonly Dispatcher _dispatcher;
     private readonly Server _server;
     private readonly SidePort _sidePort;
+    private readonly Upgrade _upgrade;
     private readonly List<Listener> _listeners = [];
     private readonly List<(string Path, string Token)> _secrets = [];
     private Listener? _side;
@@ -52,6 +53,7 @@ internal sealed class Daemon : IAsyncDisposable
         };
         _server = new Server(options.MaxConnections, logs.CreateLogger("wire"));
         _sidePort = new SidePort(_state, token);
+        _upgrade = new Upgrade(messages => new RpcConnection(_dispatcher, messages), logs.CreateLogger("wire"));
     }
 
     /// <summary>Runs until asked to stop, by <paramref name="stopping"/> or by <c>server.shutdown</c>; then stops in order.</summary>
@@ -80,7 +82,8 @@ internal sealed class Daemon : IAsyncDisposable
         foreach (Listener listener in _listeners) listener.Dispose();
         _server.Dispose();
         await _state.DisposeAsync();
-        foreach ((string path, _) in _secrets) File.Delete(path);
+        foreach ((string path, _) in _secrets)
+            if (!PrivateFiles.TryDelete(path)) _log.LogWarning("{Path} could not be removed", path);
         _lock?.Dispose();
     }
 
@@ -89,12 +92,11 @@ internal sealed class Daemon : IAsyncDisposable
         Admission admission = new(_options.AllowedOrigins);
         ILogger wire = _logs.CreateLogger("wire");
         byte[] full = HttpResponse.Refuse(new HttpRefusal(503, $"over {_options.MaxConnections} connections; try again later"));
-        var upgrade = new Upgrade(messages => new RpcConnection(_dispatcher, messages), wire);
         foreach (IPEndPoint bind in _options.Binds)
         {
             (Listener listener, Listener? side) = BindTcp(bind, wantsSide: _side is null && _listeners.Count == 0);
             _listeners.Add(listener);
-            _server.Add(listener, unix => new HeadProtocol(upgrade, admission, unix, unknownIsForeign: _options.NoAuth, wire), full);
+            _server.Add(listener, unix => new HeadProtocol(_upgrade, admission, unix, unknownIsForeign: _options.NoAuth, wire), full);
             if (side is null) continue;
             _side = side;
             _listeners.Add(side);
@@ -106,7 +108,7 @@ internal sealed class Daemon : IAsyncDisposable
                 path = Path.Combine(Path.GetDirectoryName(path)!, $"car-server-{_listeners.FirstOrDefault()?.EndPoint?.Port ?? Environment.ProcessId}.sock");
             Listener listener = Listener.Unix(path);
             _listeners.Add(listener);
-            _server.Add(listener, unix => new HeadProtocol(upgrade, admission, unix, unknownIsForeign: true, wire), full);
+            _server.Add(listener, unix => new HeadProtocol(_upgrade, admission, unix, unknownIsForeign: true, wire), full);
             if (!_state.Info.IsPrimary) _log.LogWarning("another daemon is primary for this state root: no token file is written socket={Socket}", path);
         }
         else if (!_state.Info.IsPrimary)
@@ -117,9 +119,9 @@ internal sealed class Daemon : IAsyncDisposable
 
     private void Serve()
     {
+        _state.Info.Listeners = [.. _listeners.Where(l => l != _side).Select(l => l.Url)];
         _server.Start();
         _sidePort.Ready = true;
-        _state.Info.Listeners = [.. _listeners.Where(l => l != _side).Select(l => l.Url)];
         // On stdout, for scripts that chose port 0; the log is on stderr.
         foreach (string url in _state.Info.Listeners) Console.Out.WriteLine($"listening on {url}");
         if (_side is not null) Console.Out.WriteLine($"health on http://{_side.EndPoint}/health");
@@ -132,7 +134,8 @@ internal sealed class Daemon : IAsyncDisposable
     {
         _log.LogInformation("stopping");
         _sidePort.Ready = false;
-        await _server.StopAcceptingAsync();
+        _upgrade.Stopping = true;
+        await _server.StopAcceptingAsync();   // and every handshake that had begun before is through
         _listeners.Clear();
         foreach (ClientSession session in _state.Sessions.All)
             (session.Channel as RpcConnection)?.Messages.Close(CloseCode.GoingAway, "the daemon is stopping");
@@ -210,7 +213,7 @@ internal sealed class Daemon : IAsyncDisposable
         }
     }
 
-    /// <summary>Null when another daemon holds it. The file stays; only the lock counts.</summary>
+    /// <summary>Null when another daemon holds it, and only then. The file stays; only the lock counts.</summary>
     private static FileStream? TakeLock(string path)
     {
         try
@@ -223,13 +226,13 @@ internal sealed class Daemon : IAsyncDisposable
                 UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
             });
         }
-        catch (IOException)
+        catch (IOException e) when (e.HResult == Posix.EAGAIN)   // EWOULDBLOCK of flock
         {
             return null;
         }
-        catch (UnauthorizedAccessException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new DaemonStartException($"cannot open {path}: it belongs to another user");
+            throw new DaemonStartException($"cannot open {path}: {(e is UnauthorizedAccessException ? "permission denied" : e.Message)}");
         }
     }
 }

@@ -51,8 +51,8 @@ internal unsafe struct GrowableBuffer
             _start = 0;
             if (_capacity - _end >= more) return;
         }
-        long wanted = Math.Max(Math.Max((long)_capacity * 2, SmallestCapacity), (long)_end + more);
-        int capacity = checked((int)Math.Min(wanted, Array.MaxLength));
+        if ((long)_end + more > Array.MaxLength) throw new OutOfMemoryException("over the largest length of a buffer");
+        int capacity = (int)Math.Min(Math.Max(Math.Max((long)_capacity * 2, SmallestCapacity), (long)_end + more), Array.MaxLength);
         _memory = (byte*)NativeMemory.Realloc(_memory, (nuint)capacity);
         _capacity = capacity;
     }

@@ -7,7 +7,8 @@ using Microsoft.Extensions.Options;
 
 namespace CarServer.Rpc;
 
-/// <summary>One line an event, on stderr; as text or as JSON. The console's own queue writes, so no caller waits for a terminal.</summary>
+/// <summary>One line an event, on stderr; as text or as JSON. The console's own queue writes, so no caller waits for a terminal; when nobody reads it and
+/// the queue is full, lines are dropped and counted.</summary>
 internal static class Logging
 {
     public static ILoggerFactory Create(LogLevel level, LogFormat format) =>
@@ -17,7 +18,7 @@ internal static class Logging
     private sealed class DeferredConsole(LogFormat format) : ILoggerProvider
     {
         private readonly Lazy<ConsoleLoggerProvider> _console = new(() => new ConsoleLoggerProvider(
-            new FixedOptions(new ConsoleLoggerOptions { FormatterName = LineFormatter.FormatterName, LogToStandardErrorThreshold = LogLevel.Trace }),
+            new FixedOptions(new ConsoleLoggerOptions { FormatterName = LineFormatter.FormatterName, LogToStandardErrorThreshold = LogLevel.Trace, QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite }),
             [new LineFormatter(format)]));
 
         public ILogger CreateLogger(string categoryName) => new DeferredLogger(_console, categoryName);

@@ -18,6 +18,20 @@ internal static class PrivateFiles
         File.SetUnixFileMode(path, DirectoryMode);
     }
 
+    /// <summary>Deletes a file at the end of its use. False when it is still there; one that is gone, with its directory or without, is what was wanted.</summary>
+    public static bool TryDelete(string path)
+    {
+        try
+        {
+            File.Delete(path);
+            return true;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return !File.Exists(path);
+        }
+    }
+
     /// <summary>Takes the directory away from everybody but its owner.</summary>
     public static void Tighten(string directory)
     {

@@ -77,6 +77,10 @@ internal sealed class RawJsonConverter : JsonConverter<RawJson>
     /// <summary>Levels of arrays and objects a carried value may have; a message as a whole has the same limit (see the envelope).</summary>
     public const int MaxDepth = 128;
 
+    /// <summary>What whoever reads a value back has to take: the daemon puts it at most eight levels down (reply, result, records,
+    /// <c>ended</c>, termination, outcome, evidence, one piece of it).</summary>
+    public const int MaxWrappedDepth = MaxDepth + 8;
+
     public override bool HandleNull => true;
 
     public override RawJson Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) => ReadValue(ref reader);

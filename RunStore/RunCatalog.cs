@@ -33,6 +33,29 @@ internal sealed class RunCatalog
         BackupExclusion.Apply(Root);
     }
 
+    /// <summary>Holds the store until the result is disposed or the process dies: together with others who write to it, or alone.</summary>
+    /// <returns>Null while others are in the way.</returns>
+    /// <remarks>Two daemons meet here when one is the other's secondary, and when two homes are given one journal directory.</remarks>
+    public IDisposable? TryHold(bool alone)
+    {
+        try
+        {
+            // flock(2), exclusive or shared; the file stays, only the lock counts.
+            return new FileStream(Path.Combine(Root, ".lock"), new FileStreamOptions
+            {
+                Mode = FileMode.OpenOrCreate,
+                Access = FileAccess.ReadWrite,
+                Share = alone ? FileShare.None : FileShare.ReadWrite,
+                UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+                BufferSize = 0,
+            });
+        }
+        catch (IOException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>False when one of the ids can't be a file name.</summary>
     public bool TryGetPath(string agentId, string runId, out string path)
     {
@@ -74,7 +97,7 @@ internal sealed class RunCatalog
         return runs;
     }
 
-    /// <summary>Ends every run that a dead daemon left open, as <c>incomplete</c> (protocol 14.3). Only before anything is served.</summary>
+    /// <summary>Ends every run that a dead daemon left open, as <c>incomplete</c> (protocol 14.3). Only while the store is held alone.</summary>
     /// <returns>How many there were. A second call finds none.</returns>
     /// <remarks>A file without one whole line is removed: the daemon died before the run was acknowledged.</remarks>
     public async Task<int> AdoptOrphansAsync(Appender appender, DateTime now, ILogger log)
@@ -117,7 +140,7 @@ internal sealed class RunCatalog
     }
 
     /// <summary>Removes finished runs: each agent's beyond the newest <paramref name="maxPerAgent"/>, and those that ended more than
-    /// <paramref name="maxAgeDays"/> days ago. Never one in progress. Only before anything is served.</summary>
+    /// <paramref name="maxAgeDays"/> days ago. Never one in progress. Only while the store is held alone.</summary>
     /// <param name="maxPerAgent">0 or less: no such limit.</param>
     /// <param name="maxAgeDays">0 or less: no such limit.</param>
     /// <returns>How many were removed.</returns>

@@ -82,7 +82,7 @@ internal sealed record CliOutcome(
 internal sealed record RunSummary(string RunId, string AgentId, string Intent, DateTime StartedAt, DateTime? EndedAt, RunStatus Status, int TurnCount);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true,
-    RespectNullableAnnotations = true, AllowOutOfOrderMetadataProperties = true, Converters = [typeof(UtcTime)])]
+    RespectNullableAnnotations = true, AllowOutOfOrderMetadataProperties = true, MaxDepth = RawJsonConverter.MaxWrappedDepth, Converters = [typeof(UtcTime)])]
 [JsonSerializable(typeof(RunRecord))]
 internal sealed partial class RunRecordJson : JsonSerializerContext
 {

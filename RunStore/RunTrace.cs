@@ -12,7 +12,7 @@ internal static class RunTrace
 
     internal enum LineKind { Damaged, Started, Turn, Ended, Other }
 
-    /// <summary>The run as its first and last lines tell it; null when there is no whole line. Does not read what lies between.</summary>
+    /// <summary>The run as its first and last records tell it; null when there is no whole line. Does not read what lies between.</summary>
     /// <remarks>Turns count from 0 without a gap, so the last one's index is the count. A run without <c>ended</c> is in progress.</remarks>
     public static RunSummary? Summarise(string path, string agentId, string runId)
     {
@@ -26,12 +26,28 @@ internal static class RunTrace
             ? read
             : new RunStarted(runId, agentId, "", null, File.GetLastWriteTimeUtc(path));
 
-        byte[] last = JsonLines.LineBefore(file, end, out long lastStart);
-        LineKind kind = Peek(last, out int index);
-        RunEnded? ended = kind == LineKind.Ended ? TryParse(last) as RunEnded : null;
-        if (ended is not null && lastStart > 0) kind = Peek(JsonLines.LineBefore(file, lastStart, out _), out index);
-        return new RunSummary(runId, agentId, started.Intent, started.StartedAt, ended?.EndedAt,
-            ended?.Termination.Status ?? RunStatus.InProgress, kind == LineKind.Turn ? index + 1 : 0);
+        LineKind kind = RecordBefore(file, ref end, out byte[] last, out int index);
+        if (kind != LineKind.Ended)
+            return new RunSummary(runId, agentId, started.Intent, started.StartedAt, null, RunStatus.InProgress, index + 1);
+
+        // An end that can't be understood, another version's perhaps, is an end all the same: how the run went is what is not known.
+        var ended = TryParse(last) as RunEnded;
+        RecordBefore(file, ref end, out _, out index);
+        return new RunSummary(runId, agentId, started.Intent, started.StartedAt, ended?.EndedAt, ended?.Termination.Status ?? RunStatus.Incomplete, index + 1);
+    }
+
+    /// <summary>The last line before <paramref name="end"/> that is a record; <paramref name="end"/> becomes its beginning. Damaged when there is none.</summary>
+    /// <remarks>Damage behind the records, such as the zeros of a power cut, must not make an ended run look open.</remarks>
+    private static LineKind RecordBefore(SafeFileHandle file, ref long end, out byte[] line, out int index)
+    {
+        (LineKind kind, line, index) = (LineKind.Damaged, [], -1);
+        while (kind == LineKind.Damaged && end > 0)
+        {
+            line = JsonLines.LineBefore(file, end, out long start);
+            kind = Peek(line, out index);
+            end = start;
+        }
+        return kind;
     }
 
     /// <summary>The records from position <paramref name="from"/> on, byte for byte. Lines that are no record have no position.</summary>
@@ -68,24 +84,25 @@ internal static class RunTrace
     }
 
     /// <summary>What a line is, found in one pass that also proves that it is one JSON object in valid UTF-8.</summary>
-    /// <param name="index">A turn's index; 0 for everything else.</param>
+    /// <param name="index">A turn's index; -1 for everything else.</param>
     public static LineKind Peek(ReadOnlySpan<byte> line, out int index)
     {
-        index = 0;
+        index = -1;
+        int number = 0;
         var kind = LineKind.Damaged;
         try
         {
             // The reader does not look inside strings, and a text frame with broken UTF-8 would cost the client its connection.
             if (!Utf8.IsValid(line)) return LineKind.Damaged;
-            var reader = new Utf8JsonReader(line, new JsonReaderOptions { MaxDepth = RawJsonConverter.MaxDepth });
+            var reader = new Utf8JsonReader(line, new JsonReaderOptions { MaxDepth = RawJsonConverter.MaxWrappedDepth });
             if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject) return LineKind.Damaged;
             while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             {
-                bool isRecord = reader.ValueTextEquals("record"u8);
-                bool isIndex = reader.ValueTextEquals("index"u8);
+                bool isRecord = reader.TextIs("record"u8);
+                bool isIndex = reader.TextIs("index"u8);
                 reader.Read();
                 if (isRecord && reader.TokenType == JsonTokenType.String) kind = KindOf(ref reader);
-                else if (isIndex && reader.TokenType == JsonTokenType.Number) reader.TryGetInt32(out index);
+                else if (isIndex && reader.TokenType == JsonTokenType.Number) reader.TryGetInt32(out number);
                 else reader.Skip();
             }
             if (reader.Read()) return LineKind.Damaged;
@@ -94,14 +111,14 @@ internal static class RunTrace
         {
             return LineKind.Damaged;
         }
-        if (kind != LineKind.Turn) index = 0;
+        if (kind == LineKind.Turn) index = number;
         return kind;
     }
 
     private static LineKind KindOf(ref Utf8JsonReader reader) =>
-        reader.ValueTextEquals("turn"u8) ? LineKind.Turn
-        : reader.ValueTextEquals("started"u8) ? LineKind.Started
-        : reader.ValueTextEquals("ended"u8) ? LineKind.Ended
+        reader.TextIs("turn"u8) ? LineKind.Turn
+        : reader.TextIs("started"u8) ? LineKind.Started
+        : reader.TextIs("ended"u8) ? LineKind.Ended
         : LineKind.Other;
 
     private static RunRecord? TryParse(byte[] line)
@@ -110,7 +127,7 @@ internal static class RunTrace
         {
             return JsonSerializer.Deserialize(line, RunRecordJson.Default.RunRecord);
         }
-        catch (JsonException)
+        catch (Exception e) when (e is JsonException or NotSupportedException)   // the latter for an object that does not say its kind
         {
             return null;
         }

@@ -95,13 +95,11 @@ internal static class TurnLine
         do
         {
             if (reader.TokenType != JsonTokenType.String || reader.ValueSpan.Length <= MaxStringBytes) continue;
-            byte[] text = new byte[reader.ValueSpan.Length];
-            int length = reader.CopyString(text);
-            if (length <= MaxStringBytes) continue;
+            if (Shortened(ref reader) is not { } kept) continue;
             output ??= new ArrayBufferWriter<byte>(json.Length);
             output.Write(json[copied..(int)reader.TokenStartIndex]);
             output.Write("\""u8);
-            output.Write(JsonEncodedText.Encode(text.AsSpan(0, CharacterBorder(text)), JavaScriptEncoder.UnsafeRelaxedJsonEscaping).EncodedUtf8Bytes);
+            output.Write(kept);
             output.Write(Encoding.UTF8.GetBytes(CutMarker));
             output.Write("\""u8);
             copied = (int)reader.BytesConsumed;
@@ -110,6 +108,31 @@ internal static class TurnLine
         if (output is null) return value;
         output.Write(json[copied..]);
         return RawJson.FromCompact(output.WrittenSpan.ToArray());
+    }
+
+    /// <summary>What is kept of the string that the reader stands on, as JSON without quotes; null when it is short enough.</summary>
+    private static byte[]? Shortened(ref Utf8JsonReader reader)
+    {
+        try
+        {
+            byte[] text = new byte[reader.ValueSpan.Length];
+            if (reader.CopyString(text) <= MaxStringBytes) return null;
+            return JsonEncodedText.Encode(text.AsSpan(0, CharacterBorder(text)), JavaScriptEncoder.UnsafeRelaxedJsonEscaping).EncodedUtf8Bytes.ToArray();
+        }
+        catch (InvalidOperationException)
+        {
+            // Half a surrogate pair, as JavaScript leaves it when it cuts inside an emoji, spells no text: the spelling itself is cut.
+            return reader.ValueSpan[..SpellingBorder(reader.ValueSpan)].ToArray();
+        }
+    }
+
+    /// <summary>The last border at or before <see cref="MaxStringBytes"/> that cuts neither an escape nor a character.</summary>
+    private static int SpellingBorder(ReadOnlySpan<byte> json)
+    {
+        int border = 0;
+        for (int next = 0; next <= MaxStringBytes; next += json[border] != '\\' ? 1 : json[border + 1] == 'u' ? 6 : 2) border = next;
+        while ((json[border] & 0xC0) == 0x80) border--;
+        return border;
     }
 
     /// <summary>The last border between two characters at or before <see cref="MaxStringBytes"/>.</summary>

@@ -50,5 +50,9 @@ internal sealed class ServerState : IAsyncDisposable
         Clock);
 
     /// <summary>Flushes what was accepted and closes the files. Sessions must be gone by now.</summary>
-    public async ValueTask DisposeAsync() => await Appender.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        await Appender.DisposeAsync();
+        Runs.Dispose();
+    }
 }

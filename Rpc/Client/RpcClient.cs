@@ -363,13 +363,13 @@ internal sealed class RpcClient : IAsyncDisposable
     {
         public static Envelope Read(ReadOnlySpan<byte> json)
         {
-            var reader = new Utf8JsonReader(json, new JsonReaderOptions { MaxDepth = RawJsonConverter.MaxDepth + 1 });
+            var reader = new Utf8JsonReader(json, new JsonReaderOptions { MaxDepth = RawJsonConverter.MaxWrappedDepth });
             var envelope = new Envelope();
             if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject) throw new JsonException();
             while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             {
-                bool id = reader.ValueTextEquals("id"u8), method = reader.ValueTextEquals("method"u8), parameters = reader.ValueTextEquals("params"u8);
-                bool result = reader.ValueTextEquals("result"u8), error = reader.ValueTextEquals("error"u8);
+                bool id = reader.TextIs("id"u8), method = reader.TextIs("method"u8), parameters = reader.TextIs("params"u8);
+                bool result = reader.TextIs("result"u8), error = reader.TextIs("error"u8);
                 reader.Read();
                 if (id) envelope = envelope with { Id = RawJsonConverter.ReadValue(ref reader) };
                 else if (method && reader.TokenType == JsonTokenType.String) envelope = envelope with { Method = reader.GetString() };
@@ -395,7 +395,7 @@ internal sealed class RpcClient : IAsyncDisposable
             string message = "the error has no message";
             while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             {
-                bool isCode = reader.ValueTextEquals("code"u8), isMessage = reader.ValueTextEquals("message"u8);
+                bool isCode = reader.TextIs("code"u8), isMessage = reader.TextIs("message"u8);
                 reader.Read();
                 if (isCode && reader.TokenType == JsonTokenType.Number && reader.TryGetInt32(out int number)) code = number;
                 else if (isMessage && reader.TokenType == JsonTokenType.String) message = reader.GetString()!;

@@ -11,7 +11,7 @@ internal static class IndentedJson
     public static byte[] From(RawJson value)
     {
         var output = new ArrayBufferWriter<byte>(value.Utf8.Length * 2);
-        var reader = new Utf8JsonReader(value.Utf8, new JsonReaderOptions { MaxDepth = RawJsonConverter.MaxDepth });
+        var reader = new Utf8JsonReader(value.Utf8, new JsonReaderOptions { MaxDepth = RawJsonConverter.MaxWrappedDepth });
         var before = JsonTokenType.None;
         while (reader.Read())
         {

@@ -34,7 +34,7 @@ internal sealed class Admission
     }
 
     /// <summary>True when the system shows the caller to be another user of this machine. Root may look at us anyway and is let in.</summary>
-    /// <param name="unknownIsForeign">What to say of a loopback caller the system does not know.</param>
+    /// <param name="unknownIsForeign">What to say of a caller on this machine whom the system does not know.</param>
     public static bool IsAnotherUser(int descriptor, bool unix, bool unknownIsForeign)
     {
         uint? user;
@@ -45,7 +45,9 @@ internal sealed class Admission
         else
         {
             if (Posix.TcpEnds(descriptor) is not { } ends) return unknownIsForeign;
-            if (!IPAddress.IsLoopback(ends.Remote.Address)) return false;   // another machine: the token decides
+            // Whoever comes from the address that he goes to is on this machine, whichever address it is.
+            bool here = IPAddress.IsLoopback(ends.Remote.Address) || ends.Remote.Address.Equals(ends.Local.Address);
+            if (!here) return false;   // another machine: the token decides
             user = TcpOwner.Find(ends.Remote, ends.Local);
             if (user is null && !OperatingSystem.IsLinux()) return false;
         }

@@ -8,9 +8,13 @@ namespace CarServer.Rpc.Http;
 /// <param name="newHandler">Who takes the messages of the new connection.</param>
 internal sealed class Upgrade(Func<MessageConnection, IMessageHandler> newHandler, ILogger log) : IRequestHandler
 {
+    /// <summary>Set when the daemon stops: who is let in now would be told goodbye by nobody.</summary>
+    public volatile bool Stopping;
+
     public byte[]? Respond(Connection connection, in RequestHead head, Span<byte> following)
     {
         if (Check(head) is { } refusal) return HttpResponse.Refuse(refusal);
+        if (Stopping) return HttpResponse.Refuse(new HttpRefusal(503, "the daemon is stopping"));
 
         Span<byte> accept = stackalloc byte[Handshake.AcceptLength];
         Handshake.WriteAccept(head.WebSocketKey, accept);

@@ -5,12 +5,14 @@ using CarServer.Rpc.WebSocket;
 namespace CarServer.Rpc.JsonRpc;
 
 /// <summary>Gathers the responses of one batch and sends them as one array when the last one is there (JSON-RPC 2.0, 6).</summary>
-internal sealed class BatchReply(MessageConnection messages) : IAnswerSink
+/// <remarks>What the outbox would refuse is not gathered: past <see cref="Limits.MaxOutboxBytes"/> one error stands for all of them.</remarks>
+internal sealed class BatchReply(RpcConnection connection) : IAnswerSink
 {
     [ThreadStatic] private static FrameBuffer? t_scratch;
 
     private readonly Lock _gate = new();
-    private readonly ArrayBufferWriter<byte> _array = new();
+    private ArrayBufferWriter<byte> _array = new();
+    private bool _tooLarge;
     private int _outstanding = 1;   // the reader's own share: nothing is sent before all members are begun
 
     FrameBuffer IAnswerSink.BeginResponse()
@@ -24,8 +26,16 @@ internal sealed class BatchReply(MessageConnection messages) : IAnswerSink
     {
         lock (_gate)
         {
-            _array.Write(_array.WrittenCount == 0 ? "["u8 : ","u8);
-            _array.Write(response.Written);
+            if (!_tooLarge && _array.WrittenCount + (long)response.Length + 2 > Limits.MaxOutboxBytes)
+            {
+                _tooLarge = true;
+                _array = new();   // and give back what was gathered
+            }
+            if (!_tooLarge)
+            {
+                _array.Write(_array.WrittenCount == 0 ? "["u8 : ","u8);
+                _array.Write(response.Written);
+            }
         }
         response.Clear();
     }
@@ -36,10 +46,19 @@ internal sealed class BatchReply(MessageConnection messages) : IAnswerSink
     /// <summary>One that was expected has answered, or the reader is through.</summary>
     public void Done()
     {
-        if (Interlocked.Decrement(ref _outstanding) > 0 || _array.WrittenCount == 0) return;
-        _array.Write("]"u8);
-        FrameBuffer frames = messages.BeginSend();
-        frames.AppendFrame(Opcode.Text, _array.WrittenSpan);
-        messages.EndSend(frames);
+        if (Interlocked.Decrement(ref _outstanding) > 0) return;
+        if (_tooLarge)
+        {
+            var answer = new Answer(connection, "null"u8);
+            answer.WriteError(RpcErrorCode.InternalError, $"the answers of this batch are over {Limits.MaxOutboxBytes} bytes together; ask for less at a time");
+            answer.End();
+        }
+        else if (_array.WrittenCount > 0)
+        {
+            _array.Write("]"u8);
+            FrameBuffer frames = connection.Messages.BeginSend();
+            frames.AppendFrame(Opcode.Text, _array.WrittenSpan);
+            connection.Messages.EndSend(frames);
+        }
     }
 }

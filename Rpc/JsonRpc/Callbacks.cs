@@ -76,7 +76,7 @@ internal sealed class Callbacks
             if (reader.TokenType == JsonTokenType.StartObject)
                 while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
                 {
-                    bool message = reader.ValueTextEquals("message"u8);
+                    bool message = reader.TextIs("message"u8);
                     reader.Read();
                     if (message && reader.TokenType == JsonTokenType.String) return reader.GetString()!;
                     reader.Skip();

@@ -137,7 +137,7 @@ internal ref struct Envelope
             int start = (int)reader.TokenStartIndex;
             JsonTokenType type = reader.TokenType;
             bool escaped = type == JsonTokenType.String && reader.ValueIsEscaped;
-            bool isVersion2 = member == Member.Version && type == JsonTokenType.String && Spells(ref reader, "2.0"u8);
+            bool isVersion2 = member == Member.Version && type == JsonTokenType.String && reader.TextIs("2.0"u8);
             if (!Skip(ref reader))
             {
                 Fail(TooDeep);
@@ -220,38 +220,12 @@ internal ref struct Envelope
     /// <summary>Nobody escapes these names but to see whether we notice.</summary>
     private static Member EscapedName(ref Utf8JsonReader reader)
     {
-        if (Spells(ref reader, "jsonrpc"u8)) return Member.Version;
-        if (Spells(ref reader, "method"u8)) return Member.Method;
-        if (Spells(ref reader, "id"u8)) return Member.Id;
-        if (Spells(ref reader, "params"u8)) return Member.Params;
-        if (Spells(ref reader, "result"u8)) return Member.Result;
-        return Spells(ref reader, "error"u8) ? Member.Error : Member.Other;
-    }
-
-    /// <summary>Whether the string the reader stands on is this word of letters, digits and points.</summary>
-    /// <remarks>The reader's own comparison throws when the escapes spell no text, as in <c>"\ud800"</c>; such a string is just another one.</remarks>
-    private static bool Spells(ref Utf8JsonReader reader, ReadOnlySpan<byte> word)
-    {
-        if (!reader.ValueIsEscaped) return reader.ValueSpan.SequenceEqual(word);
-        ReadOnlySpan<byte> rest = reader.ValueSpan;
-        foreach (byte letter in word)
-        {
-            if (rest.IsEmpty) return false;
-            bool escape = rest[0] == (byte)'\\';
-            if (escape && rest[1] != (byte)'u') return false;   // the short escapes spell no letter
-            int spelled = escape ? HexToInt(rest.Slice(2, 4)) : rest[0];
-            if (spelled != letter) return false;
-            rest = rest[(escape ? 6 : 1)..];
-        }
-        return rest.IsEmpty;
-    }
-
-    /// <summary>Four hexadecimal digits, which the reader has seen to be that.</summary>
-    private static int HexToInt(ReadOnlySpan<byte> digits)
-    {
-        int value = 0;
-        foreach (byte digit in digits) value = value << 4 | (digit <= (byte)'9' ? digit - '0' : (digit | 0x20) - 'a' + 10);
-        return value;
+        if (reader.TextIs("jsonrpc"u8)) return Member.Version;
+        if (reader.TextIs("method"u8)) return Member.Method;
+        if (reader.TextIs("id"u8)) return Member.Id;
+        if (reader.TextIs("params"u8)) return Member.Params;
+        if (reader.TextIs("result"u8)) return Member.Result;
+        return reader.TextIs("error"u8) ? Member.Error : Member.Other;
     }
 
     /// <summary>Goes to the end of the value the reader stands on. False: it is nested too deep.</summary>

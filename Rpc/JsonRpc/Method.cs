@@ -125,7 +125,16 @@ internal sealed class WaitingMethod<P, R>(string name, string shape, string summ
     {
         P parsed = Parse(parameters);
         var abandon = CancellationTokenSource.CreateLinkedTokenSource(session.Closed);
-        Task<R> task = handler(new Call(state, session, abandon.Token), parsed);
+        Task<R> task;
+        try
+        {
+            task = handler(new Call(state, session, abandon.Token), parsed);
+        }
+        catch
+        {
+            abandon.Dispose();   // or the session would hold it to its end
+            throw;
+        }
         if (task.IsCompleted)
         {
             abandon.Dispose();

@@ -116,7 +116,7 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel, IAnswerSi
             answer.End();
             return;
         }
-        var batch = new BatchReply(Messages);
+        var batch = new BatchReply(this);
         foreach (Range member in members)
         {
             Envelope envelope = Envelope.Read(message[member]);

@@ -26,13 +26,13 @@ internal static class ProposalMethods
         // With a scope the session id is not looked at (protocol 10.4).
         if (p.Scope is null && p.SessionId is { } unknown)
             throw new RefusedException($"unknown session_id '{unknown}': no policy session is open on this connection");
-        return p.Proposal.Actions.Count > EngineLimits.MaxInlineActions ? Task.Run(() => RunAsync(call, p)) : RunAsync(call, p);
-    }
-
-    private static async Task<ProposalResult> RunAsync(Call call, ProposalSubmitParams p)
-    {
         // The turns belong to the run that was current when the proposal came, whatever starts or ends while it runs.
         string? runId = call.Session.CurrentRunId;
+        return p.Proposal.Actions.Count > EngineLimits.MaxInlineActions ? Task.Run(() => RunAsync(call, p, runId)) : RunAsync(call, p, runId);
+    }
+
+    private static async Task<ProposalResult> RunAsync(Call call, ProposalSubmitParams p, string? runId)
+    {
         Runtime runtime = call.Session.Runtime;
         if (p.Scope is { } scope)
         {

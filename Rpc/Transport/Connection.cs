@@ -51,7 +51,8 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     public bool IsClosed => Volatile.Read(ref _closed) != 0 || _abortReason is not null;
 
     /// <summary>True while this thread deals with this connection's input: what is written then leaves in one batch.</summary>
-    public bool IsReadingHere => EventLoop.Current is { } loop && loop.Reading == this;
+    /// <remarks>No longer once it is closed: the batch is the loop's, and what its farewell wrote there would go to the next connection.</remarks>
+    public bool IsReadingHere => Volatile.Read(ref _closed) == 0 && EventLoop.Current is { } loop && loop.Reading == this;
 
     /// <summary>Goes over to another protocol, as an upgrade does.</summary>
     public void SwitchTo(IProtocol next) => _protocol = next;
@@ -211,7 +212,7 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     private void Close(string reason)
     {
         if (Interlocked.Exchange(ref _closed, 1) != 0) return;
-        if (IsReadingHere) Loop.Batch.Clear();   // nobody is left to read it
+        if (Loop.Reading == this) Loop.Batch.Clear();   // nobody is left to read it
         _protocolDeadline = _stallDeadline = long.MaxValue;
         Loop.Remove(this);
         _outbox.Close();

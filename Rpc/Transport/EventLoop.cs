@@ -24,6 +24,7 @@ internal sealed class EventLoop : IDisposable
     private readonly ILogger _log;
     private readonly Thread _thread;
     private readonly ConcurrentQueue<Action> _posted = new();
+    private readonly Lock _pollerGate = new();
     private readonly List<Connection> _timed = [];
     private readonly byte[] _receive = GC.AllocateUninitializedArray<byte>(ReceiveBufferSize, pinned: true);
     private readonly Dictionary<int, Action> _listeners = [];
@@ -31,6 +32,7 @@ internal sealed class EventLoop : IDisposable
     private uint _generation;
     private volatile bool _stopping;
     private int _wakePending;
+    private bool _pollerIsGone;
 
     public EventLoop(int number, ILogger log)
     {
@@ -51,11 +53,39 @@ internal sealed class EventLoop : IDisposable
 
     public void Start() => _thread.Start();
 
-    /// <summary>Runs <paramref name="work"/> on the loop's thread, soon.</summary>
+    /// <summary>Runs <paramref name="work"/> on the loop's thread, soon; never, once the loop has ended.</summary>
     public void Post(Action work)
     {
         _posted.Enqueue(work);
-        if (Interlocked.Exchange(ref _wakePending, 1) == 0) _poller.Wake();
+        if (Interlocked.Exchange(ref _wakePending, 1) == 0) Wake();
+    }
+
+    private void Wake()
+    {
+        // Without the lock a late handler could write into a file that got the closed descriptor's number.
+        lock (_pollerGate)
+        {
+            if (!_pollerIsGone) _poller.Wake();
+        }
+    }
+
+    /// <summary>Runs <paramref name="work"/> on the loop's thread; ends, or fails, with it.</summary>
+    public Task RunAsync(Action work)
+    {
+        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        Post(() =>
+        {
+            try
+            {
+                work();
+                done.SetResult();
+            }
+            catch (Exception e)
+            {
+                done.SetException(e);
+            }
+        });
+        return done.Task;
     }
 
     /// <summary>Watches a listening socket. Before <see cref="Start"/> or on the loop's thread.</summary>
@@ -93,7 +123,12 @@ internal sealed class EventLoop : IDisposable
     {
         Post(() => _stopping = true);
         if (_thread.IsAlive) _thread.Join();
-        _poller.Dispose();
+        lock (_pollerGate)
+        {
+            if (_pollerIsGone) return;
+            _pollerIsGone = true;
+            _poller.Dispose();
+        }
         ((IDisposable)Batch).Dispose();
     }
 
@@ -135,11 +170,7 @@ internal sealed class EventLoop : IDisposable
         }
         catch (Exception e)
         {
-            // A defect in one connection's handling must not take the other connections of this loop with it.
-            _log.LogError(e, "connection failed unexpectedly peer={Peer}", connection.Peer);
-            Batch.Clear();
-            Reading = null;
-            Guard(() => connection.Abort("internal error"));
+            Fail(connection, e);
         }
         finally
         {
@@ -147,11 +178,22 @@ internal sealed class EventLoop : IDisposable
         }
     }
 
+    /// <summary>A defect in one connection's handling must not take the other connections of this loop with it.</summary>
+    /// <remarks>Apart from <see cref="Handle"/>, as a lambda there would cost every event an object.</remarks>
+    private void Fail(Connection connection, Exception e)
+    {
+        _log.LogError(e, "connection failed unexpectedly peer={Peer}", connection.Peer);
+        Batch.Clear();
+        Reading = null;
+        Guard(() => connection.Abort("internal error"));
+    }
+
     private void RunPosted()
     {
-        Volatile.Write(ref _wakePending, 0);
+        // A full barrier: were the queue read before others can see the 0, both they and this thread could leave the waking to the other.
+        if (Volatile.Read(ref _wakePending) != 0) Interlocked.Exchange(ref _wakePending, 0);
         for (int left = _posted.Count; left > 0 && _posted.TryDequeue(out Action? work); left--) Guard(work);
-        if (!_posted.IsEmpty && Interlocked.Exchange(ref _wakePending, 1) == 0) _poller.Wake();
+        if (!_posted.IsEmpty && Interlocked.Exchange(ref _wakePending, 1) == 0) Wake();
     }
 
     private void Sweep(long now)
@@ -159,13 +201,15 @@ internal sealed class EventLoop : IDisposable
         for (int i = _timed.Count - 1; i >= 0; i--)
         {
             Connection connection = _timed[i];
-            if (connection.Deadline <= now) Guard(() => connection.OnDeadline(now));
+            if (connection.Deadline <= now) Expire(connection, now);
             if (connection.Deadline != long.MaxValue) continue;
             connection.IsWatched = false;
             _timed[i] = _timed[^1];
             _timed.RemoveAt(_timed.Count - 1);
         }
     }
+
+    private void Expire(Connection connection, long now) => Guard(() => connection.OnDeadline(now));
 
     private void Guard(Action work)
     {

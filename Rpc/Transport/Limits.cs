@@ -12,7 +12,7 @@ internal static class Limits
     /// <summary>Before <c>session.auth</c> a stranger may send one small request; 64 KiB is plenty for a token.</summary>
     public const int MaxMessageBytesBeforeAuth = 64 * 1024;
 
-    /// <summary>Answers a client has not read yet. Two of the largest messages fit; a client that lets more pile up is closed.</summary>
+    /// <summary>Answers a client has not read yet, and the answers of one batch. Two of the largest messages fit; a client that lets more pile up is closed.</summary>
     public const int MaxOutboxBytes = 64 * 1024 * 1024;
 
     /// <summary>Above this many unread bytes no further requests are read from the client: each would only add an answer.</summary>

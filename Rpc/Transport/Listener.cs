@@ -78,8 +78,8 @@ internal sealed class Listener : IDisposable
         if (File.Exists(path) || Directory.Exists(path))
         {
             if (Answers(path)) throw new DaemonStartException($"another process answers on {path}");
-            if (!IsSocket(path)) throw new DaemonStartException($"{path} exists and is not a socket");
-            File.Delete(path);
+            if (!Posix.IsSocket(path)) throw new DaemonStartException($"{path} exists and is not a socket");
+            if (!PrivateFiles.TryDelete(path)) throw new DaemonStartException($"the stale socket {path} may not be removed by this user");
         }
         var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
@@ -114,9 +114,7 @@ internal sealed class Listener : IDisposable
 
     public void Dispose()
     {
-        if (Path is not null) File.Delete(Path);
+        if (Path is not null) PrivateFiles.TryDelete(Path);
         _socket.Dispose();
     }
-
-    private static bool IsSocket(string path) => !Directory.Exists(path) && (File.GetAttributes(path) & FileAttributes.Directory) == 0 && new FileInfo(path).Length == 0;
 }

@@ -51,17 +51,16 @@ internal sealed class Server : IDisposable
     }
 
     /// <summary>Accepts nobody any more and removes the Unix sockets' files. Connections go on.</summary>
+    /// <remarks>By then each loop is through with the input it was dealing with when this was called.</remarks>
     public async Task StopAcceptingAsync()
     {
         if (_stopped) return;
         _stopped = true;
-        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        _loops[0].Post(() =>
+        await _loops[0].RunAsync(() =>
         {
             foreach (Listener listener in _listeners) listener.Dispose();
-            done.SetResult();
         });
-        await done.Task;
+        foreach (EventLoop loop in _loops) await loop.RunAsync(static () => { });
     }
 
     /// <summary>Ends the loops; what is still connected is cut off when the process ends.</summary>

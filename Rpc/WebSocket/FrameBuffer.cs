@@ -6,7 +6,7 @@ namespace CarServer.Rpc.WebSocket;
 /// <summary>Outgoing frames, one after another, ready for one write; a payload is written straight into its frame.</summary>
 /// <remarks>
 /// One thread at a time. Lives outside the managed heap for the reason <see cref="GrowableBuffer"/> does; <see cref="Clear"/> keeps a
-/// small block for the next batch and gives a large one back.
+/// small block for the next batch and gives a large one back. Threads of the pool keep one each and end without a word, hence the finalizer.
 /// </remarks>
 internal sealed unsafe class FrameBuffer : MemoryManager<byte>, IBufferWriter<byte>
 {
@@ -20,14 +20,19 @@ internal sealed unsafe class FrameBuffer : MemoryManager<byte>, IBufferWriter<by
     private int _payload;
     private Opcode _opcode;
 
+#pragma warning disable CA2015 // no span outlives the buffer: whoever took one goes on to use the buffer, at least to clear it
+    ~FrameBuffer() => Release();
+#pragma warning restore CA2015
+
     public bool IsEmpty => _length == 0;
     public int Length => _length;
     public ReadOnlySpan<byte> Written => new(_memory, _length);
 
-    /// <summary>Starts a frame. Nothing else may be begun before <see cref="EndFrame"/> or <see cref="AbandonFrame"/>.</summary>
+    /// <summary>Starts a frame. One that was begun before and not ended, because writing it failed, is taken back.</summary>
     /// <param name="expectedLength">A guess at the payload's length; a good one saves moving the payload afterwards.</param>
     public void BeginFrame(Opcode opcode, int expectedLength = 0)
     {
+        AbandonFrame();
         int header = FrameWriter.HeaderSize(expectedLength);
         EnsureRoom(header + expectedLength);
         _opcode = opcode;
@@ -102,8 +107,8 @@ internal sealed unsafe class FrameBuffer : MemoryManager<byte>, IBufferWriter<by
     private void EnsureRoom(int more)
     {
         if (_capacity - _length >= more) return;
-        long wanted = Math.Max(Math.Max((long)_capacity * 2, 4096), (long)_length + more);
-        int capacity = checked((int)Math.Min(wanted, Array.MaxLength));
+        if ((long)_length + more > Array.MaxLength) throw new OutOfMemoryException("over the largest length of a buffer");
+        int capacity = (int)Math.Min(Math.Max(Math.Max((long)_capacity * 2, 4096), (long)_length + more), Array.MaxLength);
         _memory = (byte*)NativeMemory.Realloc(_memory, (nuint)capacity);
         _capacity = capacity;
     }

@@ -22,18 +22,18 @@ internal sealed record StateOperands(string? Key, RawJson Value, string Operator
         {
             while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             {
-                if (reader.ValueTextEquals("key"u8))
+                if (reader.TextIs("key"u8))
                 {
                     reader.Read();
                     key = reader.TokenType == JsonTokenType.String ? reader.GetString() : null;
                     reader.Skip();
                 }
-                else if (reader.ValueTextEquals("value"u8))
+                else if (reader.TextIs("value"u8))
                 {
                     reader.Read();
                     value = RawJsonConverter.ReadValue(ref reader);
                 }
-                else if (reader.ValueTextEquals("operator"u8))
+                else if (reader.TextIs("operator"u8))
                 {
                     reader.Read();
                     op = reader.TokenType == JsonTokenType.String ? reader.GetString()! : "";

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Text;
 using CarServer.RunStore;
 using CarServer.State.Engine;
@@ -8,15 +9,20 @@ namespace CarServer.State.Runs;
 
 /// <summary>All runs of the process (protocol 13). A run outlives the connection that started it.</summary>
 /// <remarks>Any thread may call. No lock but each run's own; disk work is the appender's or leaves the caller's thread.</remarks>
-internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger log, TimeProvider clock)
+internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger log, TimeProvider clock) : IDisposable
 {
+    /// <summary>How long a first run waits for another daemon to be through with its recovery: a look at some thousand traces.</summary>
+    private static readonly TimeSpan LongestRecovery = TimeSpan.FromSeconds(2);
+
     private readonly ConcurrentDictionary<string, Run> _runs = new();
 
     /// <summary>The open ones among them, so that a disconnect need not look at every run there ever was.</summary>
     private readonly ConcurrentDictionary<string, Run> _open = new();
 
     private readonly ConcurrentQueue<Run> _ended = new();
+    private readonly Lock _root = new();
     private volatile bool _rootIsReady;
+    private IDisposable? _share;   // of the store, from the first run on: another daemon must not adopt what is open here
 
     public static RefusedException UnknownRun(string runId) => new($"unknown run_id `{runId}`");
 
@@ -24,17 +30,26 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     public Run? Find(string runId) => _runs.GetValueOrDefault(runId);
 
     /// <summary>Before anything is served (protocol 14.3): ends what a dead daemon left open, then drops what is old. Failures are logged.</summary>
+    /// <remarks>Does nothing while another daemon has runs in the store: nobody could tell its open ones from those of a dead one.</remarks>
     public async Task RecoverAsync(int maxPerAgent = RunCatalog.DefaultMaxPerAgent, int maxAgeDays = RunCatalog.DefaultMaxAgeDays)
     {
         try
         {
+            if (!Directory.Exists(catalog.Root)) return;
+            using IDisposable? alone = catalog.TryHold(alone: true);
+            if (alone is null)
+            {
+                log.LogWarning("run store: another daemon has runs in {Root}: left as it is", catalog.Root);
+                return;
+            }
             int adopted = await catalog.AdoptOrphansAsync(appender, Now, log);
             int removed = catalog.Collect(Now, log, maxPerAgent, maxAgeDays);
             if (adopted + removed > 0) log.LogInformation("run store: {Adopted} orphaned runs ended, {Removed} old ones removed", adopted, removed);
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e)
         {
-            log.LogWarning("run store: not looked through: {Reason}", e.Message);
+            // Whatever lies in the store, the daemon starts (protocol 14.3); a defect of ours is no reason not to, either.
+            log.LogError(e, "run store: not looked through to its end");
         }
     }
 
@@ -180,12 +195,21 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
             throw new RefusedException($"{field} is longer than {RunLimits.MaxIntentBytes} bytes", Refusal.Invalid);
     }
 
+    /// <summary>Lets go of the store. The runs must have ended, and the appender with them.</summary>
+    public void Dispose() => _share?.Dispose();
+
     private void EnsureRoot()
     {
         try
         {
             catalog.EnsureRoot();
-            _rootIsReady = true;
+            long start = Stopwatch.GetTimestamp();
+            lock (_root)   // who comes second has nothing else to do than to wait for the first
+            {
+                while ((_share ??= catalog.TryHold(alone: false)) is null && Stopwatch.GetElapsedTime(start) < LongestRecovery) Thread.Sleep(5);
+                if (_share is null) log.LogWarning("run store: {Root} can't be held: another daemon may end what is open here", catalog.Root);
+                _rootIsReady = true;
+            }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -46,7 +46,15 @@ internal static class TurnRecorder
     private static string? Prompt(RawJson parameters)
     {
         Utf8JsonReader reader = parameters.Reader();
-        return TryEnter(ref reader, "prompt"u8) && reader.TokenType == JsonTokenType.String ? reader.GetString() : null;
+        if (!TryEnter(ref reader, "prompt"u8) || reader.TokenType != JsonTokenType.String) return null;
+        try
+        {
+            return reader.GetString();
+        }
+        catch (InvalidOperationException)
+        {
+            return null;   // half a surrogate pair is no text; the parameters still show it as it came
+        }
     }
 
     /// <summary>Only an output that carries an <c>exit_code</c> is a program's. Its text stays in the output; a second copy would say nothing new.</summary>
@@ -63,7 +71,7 @@ internal static class TurnRecorder
         if (reader.TokenType != JsonTokenType.StartObject) return false;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            bool found = reader.ValueTextEquals(member);
+            bool found = reader.TextIs(member);
             reader.Read();
             if (found) return true;
             reader.Skip();

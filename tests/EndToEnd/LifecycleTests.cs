@@ -244,6 +244,76 @@ public sealed class LifecycleTests
     }
 
     [Test]
+    public async Task A_stop_ends_well_when_the_home_was_deleted_meanwhile()
+    {
+        await using TestDaemon daemon = await TestDaemon.StartAsync();
+        await using RpcPeer peer = await daemon.ConnectAsync();
+        Directory.Delete(daemon.Home.Path, recursive: true);
+
+        await Assert.That(await daemon.TerminateAsync()).IsEqualTo(0);
+        await Assert.That(await peer.Closed.Soon("the end of the connection")).IsEqualTo(1001);
+    }
+
+    [Test]
+    public async Task A_client_that_shakes_hands_while_the_daemon_stops_is_turned_away()
+    {
+        await using TestDaemon daemon = await TestDaemon.StartAsync();
+        await using RpcPeer told = await daemon.ConnectAsync();
+        await using RawPeer silent = await daemon.ConnectRawAsync();   // does not answer the close: the stop waits for it
+        await using RawPeer late = await daemon.OpenAsync();
+        await late.SendAsync("GET / HTTP/1.1\r\n");
+        await told.CallAsync("ping");   // sent later, so the daemon has accepted the late one
+
+        Task<int> stopped = daemon.TerminateAsync();
+        await told.Closed.Soon("the daemon's goodbye");
+        await late.SendAsync($"Host: {late.HostHeader}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {RawPeer.SampleKey}\r\nSec-WebSocket-Version: 13\r\n\r\n");
+
+        await Assert.That((await late.ReadHttpAsync()).Status).IsEqualTo(503);
+        await Assert.That(await stopped).IsEqualTo(0);
+    }
+
+    [Test]
+    public async Task A_token_directory_that_cannot_be_made_is_told_in_a_sentence_with_exit_code_2()
+    {
+        using var home = new TempHome();
+        await File.WriteAllTextAsync(home.TokenDirectory, "in the way");
+
+        CommandOutcome outcome = await CarProcess.RunAsync(home.Path, ["serve", "--bind", "127.0.0.1:0"]);
+
+        await Assert.That(outcome.ExitCode).IsEqualTo(2).Because(outcome.Errors);
+        await Assert.That(outcome.Errors).Contains(home.TokenDirectory);
+        await Assert.That(outcome.Errors.TrimEnd().Split('\n').Length).IsEqualTo(1).Because(outcome.Errors);
+        await Assert.That(await File.ReadAllTextAsync(home.TokenDirectory)).IsEqualTo("in the way");
+    }
+
+    [Test]
+    public async Task A_lock_file_that_cannot_be_opened_is_a_failed_start_and_no_second_daemon()
+    {
+        using var home = new TempHome();
+        Directory.CreateDirectory(home.In("run"));
+        File.CreateSymbolicLink(home.In("run", "daemon.lock"), home.In("nowhere", "daemon.lock"));
+
+        CommandOutcome outcome = await CarProcess.RunAsync(home.Path, ["serve", "--bind", "127.0.0.1:0"]);
+
+        await Assert.That(outcome.ExitCode).IsEqualTo(2);
+        await Assert.That(outcome.Errors).Contains("daemon.lock");
+    }
+
+    [Test]
+    public async Task An_empty_file_in_the_sockets_place_is_no_socket_either()
+    {
+        using var home = new TempHome();
+        string path = home.In("empty");
+        await File.WriteAllTextAsync(path, "");
+
+        CommandOutcome outcome = await CarProcess.RunAsync(home.Path, ["serve", "--bind", "127.0.0.1:0", "--socket", path]);
+
+        await Assert.That(outcome.ExitCode).IsEqualTo(2);
+        await Assert.That(outcome.Errors).Contains("not a socket");
+        await Assert.That((await File.ReadAllBytesAsync(path)).Length).IsEqualTo(0);
+    }
+
+    [Test]
     public async Task Logs_go_to_stderr_and_hold_no_token()
     {
         await using TestDaemon daemon = await TestDaemon.StartAsync("--log-level", "trace");

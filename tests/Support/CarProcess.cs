@@ -66,6 +66,10 @@ internal static class CarProcess
     internal const int SigInt = 2;
     internal const int SigTerm = 15;
 
+    /// <summary>Stops a process until <see cref="SigContinue"/>: what the kernel does meanwhile on its own is then done for sure.</summary>
+    internal static readonly int SigStop = OperatingSystem.IsMacOS() ? 17 : 19;
+    internal static readonly int SigContinue = OperatingSystem.IsMacOS() ? 19 : 18;
+
     [DllImport("libc", SetLastError = true)]
     private static extern int kill(int pid, int signal);
 }

@@ -98,6 +98,17 @@ internal static unsafe partial class Posix
 
     public static void Close(int descriptor) => _ = close(descriptor);
 
+    /// <summary>Whether a path is a Unix socket itself, not a link to one. The framework tells no socket from an empty file.</summary>
+    public static bool IsSocket(string path)
+    {
+        byte* status = stackalloc byte[512];   // struct statx has 256 octets, macOS's struct stat 144
+        int mode;
+        if (OperatingSystem.IsLinux()) mode = statx(-100, path, 0x100, 1, status) == 0 ? *(ushort*)(status + 28) : 0;   // AT_FDCWD, AT_SYMLINK_NOFOLLOW, STATX_TYPE
+        else if (RuntimeInformation.ProcessArchitecture == Architecture.X64) mode = lstat64(path, status) == 0 ? *(ushort*)(status + 4) : 0;
+        else mode = lstat(path, status) == 0 ? *(ushort*)(status + 4) : 0;
+        return (mode & 0xF000) == 0xC000;      // S_IFMT, S_IFSOCK
+    }
+
     public static uint EffectiveUser() => geteuid();
 
     /// <summary>The user at the other end of a Unix socket; null when the system does not say.</summary>
@@ -162,6 +173,9 @@ internal static unsafe partial class Posix
     [LibraryImport("libc")] private static partial int shutdown(int descriptor, int how);
     [LibraryImport("libc")] private static partial int close(int descriptor);
     [LibraryImport("libc")] private static partial uint geteuid();
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)] private static partial int statx(int directory, string path, int flags, uint mask, byte* status);
+    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)] private static partial int lstat(string path, byte* status);
+    [LibraryImport("libc", EntryPoint = "lstat$INODE64", StringMarshalling = StringMarshalling.Utf8)] private static partial int lstat64(string path, byte* status);
     [LibraryImport("libc")] private static partial int getrlimit(int resource, ulong* limit);
     [LibraryImport("libc")] private static partial int setrlimit(int resource, ulong* limit);
 }

@@ -13,7 +13,8 @@ namespace CarServer.Rpc.Transport.Native;
 /// </remarks>
 internal static unsafe partial class TcpOwner
 {
-    /// <summary>The user id; null when the system cannot say (another OS, or the peer is gone already).</summary>
+    /// <summary>The user id; null when the system cannot say (another OS, or nobody holds the peer's socket any more).</summary>
+    /// <remarks>A socket that its process has closed lives on in the kernel for a while, without an inode and shown as root's.</remarks>
     public static uint? Find(IPEndPoint peer, IPEndPoint ours)
     {
         if (!OperatingSystem.IsLinux()) return null;
@@ -22,7 +23,7 @@ internal static unsafe partial class TcpOwner
         try
         {
             // "No such socket" is also what a kernel without the inet_diag module says: the table decides then.
-            return Ask(netlink, peer, ours) ?? FromTable(peer, ours);
+            return TryAsk(netlink, peer, ours, out uint? user) ? user : FromTable(peer, ours);
         }
         finally
         {
@@ -30,8 +31,9 @@ internal static unsafe partial class TcpOwner
         }
     }
 
-    private static uint? Ask(int netlink, IPEndPoint peer, IPEndPoint ours)
+    private static bool TryAsk(int netlink, IPEndPoint peer, IPEndPoint ours, out uint? user)
     {
+        user = null;
         Span<byte> message = stackalloc byte[72];   // nlmsghdr, then inet_diag_req_v2
         message.Clear();
         MemoryMarshal.Write(message, 72u);
@@ -45,12 +47,14 @@ internal static unsafe partial class TcpOwner
         peer.Address.TryWriteBytes(message[28..], out _);
         ours.Address.TryWriteBytes(message[44..], out _);
         message[64..].Fill(0xFF);                        // INET_DIAG_NOCOOKIE
-        if (Posix.Send(netlink, message) != message.Length) return null;
+        if (Posix.Send(netlink, message) != message.Length) return false;
 
         Span<byte> answer = stackalloc byte[1024];
         int n = Posix.Receive(netlink, answer);
-        bool found = n >= 84 && MemoryMarshal.Read<ushort>(answer[4..]) == 20;   // else NLMSG_ERROR
-        return found ? MemoryMarshal.Read<uint>(answer[80..]) : null;            // inet_diag_msg.idiag_uid
+        if (n < 88 || MemoryMarshal.Read<ushort>(answer[4..]) != 20) return false;          // else NLMSG_ERROR
+        bool held = MemoryMarshal.Read<uint>(answer[84..]) != 0;                            // inet_diag_msg.idiag_inode
+        if (held) user = MemoryMarshal.Read<uint>(answer[80..]);                            // inet_diag_msg.idiag_uid
+        return true;
     }
 
     private static uint? FromTable(IPEndPoint peer, IPEndPoint ours)
@@ -63,7 +67,7 @@ internal static unsafe partial class TcpOwner
             {
                 if (!line.Contains(wanted, StringComparison.Ordinal)) continue;
                 string[] fields = line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
-                if (fields.Length > 7 && uint.TryParse(fields[7], CultureInfo.InvariantCulture, out uint user)) return user;
+                if (fields.Length > 9 && fields[9] != "0" && uint.TryParse(fields[7], CultureInfo.InvariantCulture, out uint user)) return user;   // 9: inode
             }
         }
         catch (IOException) { return null; }

@@ -29,6 +29,35 @@ public sealed class EngineMethodsTests : IAsyncDisposable
     private Task<string> AnswerAsync(string method, string parameters) =>
         MethodCall.ResultAsync(Rows.Single(row => row.Name == method), _state, _session, parameters);
 
+    /// <summary>A large proposal is run elsewhere; whose it is has to be known before that.</summary>
+    [Test]
+    public async Task A_proposals_turns_belong_to_the_run_that_was_current_when_it_came()
+    {
+        string actions = string.Join(',', Enumerable.Repeat("""{"type":"state_read","parameters":{"key":"k"}}""", EngineLimits.MaxInlineActions + 1));
+        for (int round = 0; round < 20; round++)
+        {
+            await _state.Runs.StartAsync(_session.ClientId, "a", "", null, $"first-{round}", opened: run => _session.CurrentRunId = run.RunId);
+            Task submitted = AnswerAsync("proposal.submit", $$"""{"proposal":{"actions":[{{actions}}]} }""");
+            _session.CurrentRunId = "second";
+            await submitted;
+            await Assert.That(_state.Runs.Find($"first-{round}")!.Turns.Length).IsEqualTo(EngineLimits.MaxInlineActions + 1);
+        }
+    }
+
+    [Test]
+    public async Task A_handler_that_refuses_at_once_leaves_nothing_registered_with_its_session()
+    {
+        CancellationToken abandoned = default;
+        Method method = Method.Waiting<NoParams, bool>("m", "{}", "", DiscoverMethodsJson.Default.NoParams, StateMethodsJson.Default.Boolean,
+            (call, _) =>
+            {
+                abandoned = call.Abandoned;
+                throw new RefusedException("no");
+            });
+        await Assert.That(async () => await MethodCall.ResultAsync(method, _state, _session, "{}")).Throws<RefusedException>();
+        await Assert.That(() => abandoned.WaitHandle).Throws<ObjectDisposedException>();
+    }
+
     /// <summary>Calls one after another; an error shows as its code and message.</summary>
     [Test]
     [Arguments("state.get", """{"key":"k"}""", "null")]

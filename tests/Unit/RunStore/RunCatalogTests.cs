@@ -191,6 +191,51 @@ public sealed class RunCatalogTests
     }
 
     [Test]
+    [Arguments("{}")]
+    [Arguments("\"incomplete\"")]
+    [Arguments("{\"kind\":\"unknown\"}")]
+    public async Task An_ended_record_that_cannot_be_understood_is_an_end_all_the_same(string termination)
+    {
+        using var home = new TempHome();
+        string path = Write(home, "a", "r", Now.AddDays(-1), null, turns: 1);
+        await File.AppendAllTextAsync(path, $$"""{"record":"ended","run_id":"r","agent_id":"a","termination":{{termination}},"ended_at":"2020-01-01T00:00:00Z"}""" + "\n");
+        byte[] before = await File.ReadAllBytesAsync(path);
+        await using var appender = new Appender(NullLogger.Instance);
+        await Assert.That(await Catalog(home).AdoptOrphansAsync(appender, Now, NullLogger.Instance)).IsEqualTo(0);
+        await Assert.That(Catalog(home).List("a").Single()).IsEqualTo(new RunSummary("r", "a", "intent", Now.AddDays(-1), null, RunStatus.Incomplete, 1));
+        await Assert.That(await File.ReadAllBytesAsync(path)).IsEquivalentTo(before);
+    }
+
+    [Test]
+    [Arguments("\0\0\0\0\n")]
+    [Arguments("{\"\\ud800\":1}\ndamaged\n")]
+    public async Task Damage_behind_the_last_record_neither_opens_a_run_again_nor_hides_its_turns(string damage)
+    {
+        using var home = new TempHome();
+        await File.AppendAllTextAsync(Write(home, "a", "done", Now, Now, turns: 3), damage);
+        await File.AppendAllTextAsync(Write(home, "a", "open", Now.AddDays(-1), null, turns: 2), damage);
+        await using var appender = new Appender(NullLogger.Instance);
+        await Assert.That(await Catalog(home).AdoptOrphansAsync(appender, Now, NullLogger.Instance)).IsEqualTo(1);
+        await Assert.That(string.Join(", ", Catalog(home).List("a").Select(run => $"{run.RunId} {run.Status} {run.TurnCount}"))).IsEqualTo("done Completed 3, open Incomplete 2");
+    }
+
+    /// <summary>What a client may send, nested as deep as a message may be, comes back from the disk.</summary>
+    [Test]
+    public async Task A_record_may_nest_as_deep_as_the_value_it_carries_and_the_layers_around_it()
+    {
+        using var home = new TempHome();
+        RawJson deep = RawJson.Parse(new string('[', RawJsonConverter.MaxDepth) + new string(']', RawJsonConverter.MaxDepth));
+        string path = Write(home, "a", "r", Now, null);
+        byte[] body = TurnLine.TryEncodeBody(new RunTurn(Output: deep))!;
+        byte[] turn = new byte[TurnLine.MaxSize(body)];
+        await File.AppendAllBytesAsync(path, turn[..TurnLine.Write(turn, 0, body)]);
+        var outcome = new AgentOutcome(OutcomeStatus.Done, Evidence: [new Evidence(EvidenceKind.Evaluator, Data: deep)]);
+        await File.AppendAllBytesAsync(path, new RunEnded("r", "a", new RunOutcome(outcome.WithDefaults(Now)), Now).ToLine());
+        await Assert.That(RunTrace.Read(path, 0, int.MaxValue, long.MaxValue).DamagedLines).IsEqualTo(0);
+        await Assert.That(RunTrace.Summarise(path, "a", "r")).IsEqualTo(new RunSummary("r", "a", "intent", Now, Now, RunStatus.Completed, 1));
+    }
+
+    [Test]
     public async Task A_trace_that_cannot_be_ended_keeps_nobody_from_starting()
     {
         using var home = new TempHome();

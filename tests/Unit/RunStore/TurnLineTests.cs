@@ -65,6 +65,15 @@ public sealed class TurnLineTests
             $$"""{"a":[1.50,"{{short16}}{{Cut}}",{"\u0062":"\n"}],"c":"{{short16}}{{Cut}}","d":"{{escaped}}"}""");
     }
 
+    /// <summary>What JavaScript makes of a text that it cut inside an emoji.</summary>
+    [Test]
+    public async Task A_long_string_with_half_a_character_in_it_is_cut_too()
+    {
+        RawJson value = RawJson.Parse("[\"" + new string('x', 20_000) + "\\ud83d\"]");
+        JsonElement cut = Encode(new RunTurn(Output: value));
+        await Assert.That(cut.GetProperty("output")[0].GetString()).IsEqualTo(new string('x', TurnLine.MaxStringBytes) + Cut);
+    }
+
     [Test]
     public async Task A_turn_over_256_KiB_loses_the_large_fields_it_has()
     {

@@ -305,6 +305,29 @@ public sealed class RunRegistryTests
         await Assert.That(async () => await house.Runs.StartAsync("c3", "b", "", null, "key")).Throws<RefusedException>();
     }
 
+    /// <summary>A secondary outlives its primary, and the next primary starts beside it.</summary>
+    [Test]
+    public async Task Recovery_leaves_the_open_runs_of_another_living_daemon_alone()
+    {
+        using var home = new TempHome();
+        Run run;
+        await using (var other = new House(home))
+        {
+            run = await other.Runs.StartAsync("c1", "a", "", null);
+            await using (var next = new House(home))
+            {
+                await next.Runs.RecoverAsync();
+                await Assert.That(next.Log.All.Single()).Contains("another daemon");
+            }
+            await run.RecordAsync(Bodies(1), whatFits: false);
+            await Assert.That(other.Lines(run).Length).IsEqualTo(2);
+        }
+        await using var last = new House(home);
+        await last.Runs.RecoverAsync();
+        await Assert.That(last.Lines(run)[^1]).Contains("\"incomplete\"");
+        await last.Runs.StartAsync("c1", "a", "", null);   // its own recovery is not in its way
+    }
+
     [Test]
     [Arguments("")]
     [Arguments("..")]
@@ -399,6 +422,7 @@ public sealed class RunRegistryTests
         public async ValueTask DisposeAsync()
         {
             await _appender.DisposeAsync();
+            Runs.Dispose();
             if (_ownsHome) Home.Dispose();
         }
     }

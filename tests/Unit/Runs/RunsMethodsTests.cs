@@ -139,6 +139,22 @@ public sealed class RunsMethodsTests
         await Assert.That(Directory.Exists(house.Home.In("runs", "a"))).IsFalse();
     }
 
+    /// <summary>Every depth that is accepted is read back: there is none at which a run that ended counts as open.</summary>
+    [Test]
+    public async Task Evidence_may_nest_as_deep_as_a_message()
+    {
+        await using var house = new House();
+        ClientSession session = house.Connect("c1");
+        foreach (int depth in (int[])[50, 58, 59, 60, 61, 62, 63, 64, 100, 120])
+        {
+            await house.CallAsync(session, "runs.start", $$"""{"intent":"i","agent_id":"a","idempotency_key":"r{{depth}}"}""");
+            await house.CallAsync(session, "runs.complete",
+                $$$"""{"run_id":"r{{{depth}}}","outcome":{"status":"done","evidence":[{"kind":"evaluator","data":{{{new string('[', depth)}}}{{{new string(']', depth)}}}}]}}""");
+        }
+        JsonElement list = JsonElement.Parse(await house.CallAsync(session, "runs.list", """{"agent_id":"a"}"""));
+        await Assert.That(list.GetProperty("runs").EnumerateArray().Count(run => run.GetProperty("status").GetString() != "completed")).IsEqualTo(0);
+    }
+
     private sealed class House : IAsyncDisposable
     {
         public House() => State = ServerState.Standalone(Home.Journals);

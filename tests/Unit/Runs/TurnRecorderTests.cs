@@ -50,6 +50,8 @@ public sealed class TurnRecorderTests
     [Arguments("""{"prompt":7}""", false)]
     [Arguments("""{"a":{"prompt":"deep"}}""", false)]
     [Arguments("[]", false)]
+    [Arguments("""{"prompt":"\ud83d"}""", false)]
+    [Arguments("""{"\ud83dx":1,"prompt":"hi"}""", true)]
     public async Task A_prompt_parameter_that_is_a_string_is_the_prompt(string parameters, bool isPrompt) =>
         await Assert.That(Record((Action("a", parameters), Succeeded("a", "1")))[0].Contains("\"prompt\":\"hi\",\"tool\"")).IsEqualTo(isPrompt);
 
@@ -59,6 +61,7 @@ public sealed class TurnRecorderTests
     [Arguments("""{"exit_code":"0"}""", null)]
     [Arguments("""{"exit_code":0.5}""", null)]
     [Arguments("0", null)]
+    [Arguments("""{"\ud83d-------":1,"exit_code":0}""", """ "cli_outcome":{"kind":"succeeded","exit_code":0,"duration_ms":12.5},""")]
     public async Task An_output_with_an_exit_code_is_a_programs(string output, string? outcome)
     {
         string turn = Record((Action("a", "{}"), Succeeded("a", output)))[0];

@@ -1,0 +1,51 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Runtime.Versioning;
+using CarServer.Tests.Bench;
+using CarServer.Tests.Support;
+
+[assembly: SupportedOSPlatform("linux")]
+[assembly: SupportedOSPlatform("macos")]
+
+// The daemon's own repeatable figures. A ratio is time here over time of the limit, measured turn by turn in the same run:
+// 1.00 is the limit itself. Absolute figures drift with the machine; ratios are what counts.
+
+CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
+int rounds = 9;
+string filter = "";
+foreach (string argument in args)
+{
+    if (argument.StartsWith("--rounds=", StringComparison.Ordinal) && int.TryParse(argument["--rounds=".Length..], out rounds) && rounds > 0) continue;
+    if (argument.StartsWith('-'))
+    {
+        Console.Error.WriteLine("usage: bench [--rounds=N] [WORD]   with WORD only the cases that have it in their name");
+        return 2;
+    }
+    filter = argument;
+}
+bool Wanted(Case one) => one.Name.Contains(filter, StringComparison.OrdinalIgnoreCase);
+
+long started = Stopwatch.GetTimestamp();
+var inside = new Table(rounds, TimeSpan.FromMilliseconds(60));
+var outside = new Table(rounds, TimeSpan.FromMilliseconds(250));
+
+inside.PrintHeading("inside the daemon");
+foreach (Case one in FrameCases.All().Where(Wanted)) inside.Run(one);
+await using (var dispatch = new DispatchCases())
+    foreach (Case one in dispatch.All().Where(Wanted)) inside.Run(one);
+foreach (Case one in StateCases.All().Where(Wanted)) inside.Run(one);
+
+if (!File.Exists(Repository.Binary))
+{
+    Console.Error.WriteLine($"{Repository.Binary} is missing; make it with ./build.sh build");
+    return 1;
+}
+outside.PrintHeading("the published executable, loopback");
+await using (DaemonCases daemon = await DaemonCases.StartAsync())
+{
+    foreach (Case one in daemon.All().Where(Wanted)) outside.Run(one);
+    if (filter.Length == 0) await daemon.PrintMemoryAsync();
+}
+Console.WriteLine();
+Console.WriteLine($"{rounds} rounds, {Stopwatch.GetElapsedTime(started).TotalSeconds:0} s, {Environment.ProcessorCount} processors");
+return 0;

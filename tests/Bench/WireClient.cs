@@ -1,0 +1,179 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+
+namespace CarServer.Tests.Bench;
+
+/// <summary>A client that sends one request again and again and knows the answer: blocking calls on one socket, every byte compared.</summary>
+internal sealed class WireClient : IDisposable
+{
+    private const int Depth = 64;
+
+    private readonly Socket _socket;
+    private readonly byte[] _requests;
+    private readonly int _requestSize;
+    private readonly byte[] _received = new byte[64 * 1024];
+    private byte[] _expected = [];
+    private int _answerSize;
+
+    private WireClient(Socket socket, byte[] request)
+    {
+        _socket = socket;
+        _requestSize = request.Length;
+        _requests = new byte[request.Length * Depth];
+        for (int i = 0; i < Depth; i++) request.CopyTo(_requests, i * request.Length);
+    }
+
+    /// <summary>Connects to a daemon, goes over to WebSocket, and learns what the answer looks like.</summary>
+    public static WireClient ToDaemon(EndPoint address)
+    {
+        var client = new WireClient(Connect(address), FrameCases.Frame(Requests.Ping));
+        client.Upgrade();
+        client.SendAll(client._requests.AsSpan(0, client._requestSize));
+        byte[] header = client.ReceiveExactly(2);
+        byte[] payload = client.ReceiveExactly(header[1]);   // an unmasked frame below 126 bytes: this is its length
+        if (header[0] != 0x81 || payload.AsSpan().IndexOf("\"pong\""u8) < 0) throw new InvalidOperationException("the daemon did not answer the ping");
+        client.Expect([.. header, .. payload]);
+        return client;
+    }
+
+    public static WireClient ToEcho(EndPoint address)
+    {
+        byte[] frame = FrameCases.Frame(Requests.Ping);
+        var client = new WireClient(Connect(address), frame);
+        client.Expect(frame);
+        return client;
+    }
+
+    /// <summary>One request, its answer, the next: the median of the turn-around.</summary>
+    public double PingPong(TimeSpan window)
+    {
+        var times = new List<long>(64 * 1024);
+        long started = Stopwatch.GetTimestamp();
+        long at = started;
+        while (Stopwatch.GetElapsedTime(started, at) < window)
+        {
+            SendAll(_requests.AsSpan(0, _requestSize));
+            for (int had = 0; had < _answerSize;) had += Receive(had);
+            long now = Stopwatch.GetTimestamp();
+            times.Add(now - at);
+            at = now;
+        }
+        times.Sort();
+        return times[times.Count / 2] / (double)Stopwatch.Frequency;
+    }
+
+    /// <summary>Sixty-four requests under way; each answer makes room for the next.</summary>
+    public double Pipelined(TimeSpan window)
+    {
+        long started = Stopwatch.GetTimestamp();
+        long answers = 0;
+        int partial = 0;
+        int underWay = Depth;
+        bool more = true;
+        SendAll(_requests);
+        while (underWay > 0)
+        {
+            int n = partial + Receive(partial);
+            int whole = n / _answerSize;
+            partial = n % _answerSize;
+            answers += whole;
+            underWay -= whole;
+            more = more && Stopwatch.GetElapsedTime(started) < window;
+            if (!more) continue;
+            SendAll(_requests.AsSpan(0, whole * _requestSize));
+            underWay += whole;
+        }
+        return Stopwatch.GetElapsedTime(started).TotalSeconds / answers;
+    }
+
+    public void Dispose() => _socket.Dispose();
+
+    public static Socket Connect(EndPoint address)
+    {
+        Socket socket = address is UnixDomainSocketEndPoint
+            ? new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified)
+            : new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        try
+        {
+            socket.ReceiveTimeout = socket.SendTimeout = 10_000;   // a measurement never hangs
+            socket.Connect(address);
+            return socket;
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    private void Upgrade()
+    {
+        SendAll("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"u8);
+        int had = 0;
+        while (!_received.AsSpan(0, had).EndsWith("\r\n\r\n"u8)) had += Some(_socket.Receive(_received, had, _received.Length - had, SocketFlags.None));
+        if (!_received.AsSpan(0, had).StartsWith("HTTP/1.1 101 "u8)) throw new InvalidOperationException(System.Text.Encoding.ASCII.GetString(_received, 0, had));
+    }
+
+    private void Expect(byte[] answer)
+    {
+        _answerSize = answer.Length;
+        _expected = new byte[answer.Length + _received.Length];
+        for (int at = 0; at < _expected.Length; at += answer.Length) answer.AsSpan(0, Math.Min(answer.Length, _expected.Length - at)).CopyTo(_expected.AsSpan(at));
+    }
+
+    /// <param name="partial">Bytes of an answer that came before.</param>
+    private int Receive(int partial)
+    {
+        int n = Some(_socket.Receive(_received));
+        if (!_received.AsSpan(0, n).SequenceEqual(_expected.AsSpan(partial, n))) throw new InvalidOperationException("an answer differs from the first one");
+        return n;
+    }
+
+    private byte[] ReceiveExactly(int count)
+    {
+        byte[] bytes = new byte[count];
+        for (int had = 0; had < count;) had += Some(_socket.Receive(bytes, had, count - had, SocketFlags.None));
+        return bytes;
+    }
+
+    private void SendAll(ReadOnlySpan<byte> bytes)
+    {
+        while (!bytes.IsEmpty) bytes = bytes[_socket.Send(bytes)..];
+    }
+
+    private static int Some(int received) => received > 0 ? received : throw new EndOfStreamException("the server closed the connection");
+}
+
+/// <summary>Sends back what comes, on a thread of its own: what the kernel's sockets and two context switches cost.</summary>
+internal sealed class EchoServer : IDisposable
+{
+    private readonly Socket _listener;
+
+    public EchoServer(EndPoint address)
+    {
+        _listener = address is UnixDomainSocketEndPoint
+            ? new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified)
+            : new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        _listener.Bind(address);
+        _listener.Listen();
+        new Thread(Serve) { IsBackground = true, Name = "echo" }.Start();
+    }
+
+    public EndPoint Address => _listener.LocalEndPoint!;
+
+    public void Dispose() => _listener.Dispose();
+
+    private void Serve()
+    {
+        using Socket peer = _listener.Accept();
+        if (peer.AddressFamily == AddressFamily.InterNetwork) peer.NoDelay = true;
+        byte[] buffer = new byte[64 * 1024];
+        try
+        {
+            for (int n; (n = peer.Receive(buffer)) > 0;)
+                for (Span<byte> left = buffer.AsSpan(0, n); !left.IsEmpty;) left = left[peer.Send(left)..];
+        }
+        catch (SocketException) { }   // the client is gone
+    }
+}
