@@ -30,8 +30,10 @@ public sealed class OutboxTests
         outbox.Send([4, 5], last: true);
         await Assert.That(outbox.Send([6])).IsEqualTo(SendOutcome.TooLate);
 
-        Task<byte[]> reading = Task.Run(() => pair.Read(before + 5));
-        await Eventually.TrueAsync("an empty outbox", () => outbox.Flush() == SendOutcome.Sent);
+        Task<byte[]> reading = Task.Factory.StartNew(() => pair.Read(before + 5), TaskCreationOptions.LongRunning);   // it blocks its thread
+        var outcome = SendOutcome.Queued;
+        await Eventually.TrueAsync("an empty outbox", () => (outcome = outbox.Flush()) != SendOutcome.Queued);
+        await Assert.That(outcome).IsEqualTo(SendOutcome.Sent);
         byte[] read = await reading.Soon("what was sent");
         await Assert.That(Convert.ToHexString(read.AsSpan(before))).IsEqualTo("0102030405");
         await Assert.That(outbox.Progress).IsEqualTo(before + 5);
