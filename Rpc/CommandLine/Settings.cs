@@ -59,7 +59,7 @@ internal static class Settings
 
     public static readonly Setting<string> AgentsManifest = new("agents_manifest", "The manifest of supervised agents.",
         layers => layers.Root.Path + "/agents.json", given => given.Path(), Same)
-        { Flag = "--agents-manifest", Variable = "CAR_AGENTS_MANIFEST", InFile = true, ValueName = "PATH" };
+        { Flag = "--agents-manifest", Variable = "CAR_AGENTS_MANIFEST", InFile = true, ValueName = "PATH", NotServed = "the supervision of agents" };
 
     public static readonly Setting<IPEndPoint?> McpBind = Listener("mcp_bind", "Where the MCP endpoint listens, or 'disabled'.", "--mcp-bind", "CAR_MCP_BIND", "MCP");
 

@@ -15,9 +15,12 @@ internal ref struct RequestHead
 {
     /// <summary>A browser's head with cookies for <c>localhost</c> stays well below.</summary>
     public const int MaxBytes = 16 * 1024;
-    /// <summary>The daemon has four paths, and tokens never go into one.</summary>
+    /// <summary>Nothing here is named by a long path, and tokens never go into one.</summary>
     public const int MaxTargetBytes = 2 * 1024;
+    /// <summary>A browser sends some twenty; each one more is work before anybody has shown a token.</summary>
     public const int MaxHeaders = 64;
+    /// <summary>The one that is served has three letters; a longer word than this is hardly a method.</summary>
+    private const int MaxMethodBytes = 16;
 
     public ReadOnlySpan<byte> Method;
     public ReadOnlySpan<byte> Target;
@@ -63,8 +66,9 @@ internal ref struct RequestHead
     {
         int space = line.IndexOf((byte)' ');
         ReadOnlySpan<byte> method = space < 0 ? line : line[..space];
-        if (method.Length > 16 || whole && space < 0) return new HttpRefusal(400, "malformed request line");
-        foreach (byte b in method.TrimEnd("\r\n"u8)) if (b is < (byte)'A' or > (byte)'Z') return new HttpRefusal(400, "malformed method");
+        // In the order in which octets come in, so that pieces are refused for the reason the whole is.
+        if (method.TrimEnd("\r\n"u8).IndexOfAnyExceptInRange((byte)'A', (byte)'Z') is >= 0 and < MaxMethodBytes) return new HttpRefusal(400, "malformed method");
+        if (method.Length > MaxMethodBytes || whole && space < 0) return new HttpRefusal(400, "malformed request line");
         if (space == 0) return new HttpRefusal(400, "malformed request line");
         if (space < 0) return null;
 

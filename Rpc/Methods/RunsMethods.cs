@@ -15,10 +15,10 @@ internal static class RunsMethods
     public static readonly Method[] Rows =
     [
         Method.Waiting("runs.start", "{ intent, agent_id?, agent_name?, outcome_description?, idempotency_key? }",
-            "Start a run and make it this connection's current one.",
+            "Starts a run and makes it this connection's current one.",
             RunsMethodsJson.Default.StartRunParams, RunsMethodsJson.Default.StartRunResult, StartAsync),
-        Method.Waiting("runs.complete", "{ run_id, outcome: AgentOutcome }",
-            "End a run with the outcome its harness reports.",
+        Method.Waiting("runs.complete", "{ run_id, outcome: { status, summary?, evidence?, metrics?, timestamp? } }",
+            "Ends a run with the outcome its harness reports.",
             RunsMethodsJson.Default.CompleteRunParams, RunsMethodsJson.Default.CompleteRunResult, CompleteAsync),
         Method.Waiting("runs.list", "{ agent_id, limit?, before? }",
             "An agent's runs on disk, newest first.",

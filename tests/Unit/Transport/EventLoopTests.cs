@@ -15,10 +15,13 @@ public sealed class EventLoopTests
         await using Pair pair = await Pair.OpenAsync();
         using var read = new SemaphoreSlim(0);
         var allocated = new List<long>(capacity: 64);
+        long before = 0;
         pair.Protocol.OnRead = _ =>
         {
-            allocated.Add(GC.GetAllocatedBytesForCurrentThread());
+            // From one read to the next; what the test does in between does not count.
+            allocated.Add(GC.GetAllocatedBytesForCurrentThread() - before);
             read.Release();
+            before = GC.GetAllocatedBytesForCurrentThread();
         };
 
         for (int i = 0; i < 20; i++)
@@ -28,7 +31,7 @@ public sealed class EventLoopTests
         }
 
         // The first ones may still set things up.
-        await Assert.That(allocated[^1] - allocated[10]).IsEqualTo(0);
+        await Assert.That(allocated[10..].Max()).IsEqualTo(0);
     }
 
     [Test]
