@@ -91,7 +91,7 @@ internal sealed class Daemon : IAsyncDisposable
     {
         Admission admission = new(_options.AllowedOrigins);
         ILogger wire = _logs.CreateLogger("wire");
-        byte[] full = HttpResponse.Refuse(new HttpRefusal(503, $"over {_options.MaxConnections} connections; try again later"));
+        byte[] full = HttpResponse.Refuse(new HttpRefusal(503, $"over {_server.MaxConnections} connections; try again later"));
         foreach (IPEndPoint bind in _options.Binds)
         {
             (Listener listener, Listener? side) = BindTcp(bind, wantsSide: _side is null && _listeners.Count == 0);

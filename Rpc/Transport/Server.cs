@@ -10,6 +10,9 @@ internal sealed class Server : IDisposable
     /// <summary>More loops than this only help when the loops themselves are the bottleneck, and each costs a stack and a buffer.</summary>
     private const int MaxLoops = 4;
 
+    /// <summary>Descriptors kept for everything that is no connection: files of runs and journals, listeners, pipes, those being told 503.</summary>
+    private const int OtherDescriptors = 512;
+
     /// <summary>Connections over the cap that are being told so; further ones are just closed.</summary>
     private const int MaxTurnedAway = 256;
 
@@ -18,7 +21,6 @@ internal sealed class Server : IDisposable
 
     private readonly EventLoop[] _loops;
     private readonly List<Listener> _listeners = [];
-    private readonly int _maxConnections;
     private readonly ILogger _log;
     private readonly Action _onClosed;
     private int _connections;
@@ -29,13 +31,19 @@ internal sealed class Server : IDisposable
 
     public Server(int maxConnections, ILogger log)
     {
-        _maxConnections = maxConnections;
+        // Out of descriptors nobody could even be told 503, and the run store could open no file.
+        int descriptors = Posix.RaiseDescriptorLimit();
+        MaxConnections = Math.Min(maxConnections, descriptors - Math.Min(OtherDescriptors, descriptors / 2));
+        if (MaxConnections < maxConnections)
+            log.LogInformation("connections limited to {Limit}: the system allows {Descriptors} descriptors", MaxConnections, descriptors);
         _log = log;
         _onClosed = () => Interlocked.Decrement(ref _connections);
-        Posix.RaiseDescriptorLimit();
         _loops = new EventLoop[Math.Clamp(Environment.ProcessorCount, 1, MaxLoops)];
         for (int i = 0; i < _loops.Length; i++) _loops[i] = new EventLoop(i, log);
     }
+
+    /// <summary>How many there may be at one time: what was asked for, or what the system's limit of descriptors leaves room for.</summary>
+    public int MaxConnections { get; }
 
     /// <summary>Listens. Before <see cref="Start"/>.</summary>
     /// <param name="newProtocol">What a fresh connection speaks.</param>
@@ -83,7 +91,7 @@ internal sealed class Server : IDisposable
                 return;
             }
             if (!listener.IsUnix) Posix.TuneTcp(descriptor);
-            if (Volatile.Read(ref _connections) >= _maxConnections)
+            if (Volatile.Read(ref _connections) >= MaxConnections)
             {
                 TurnAway(descriptor, turnAway);
                 continue;
@@ -118,7 +126,7 @@ internal sealed class Server : IDisposable
 
     private void TurnAway(int descriptor, byte[] answer)
     {
-        if (!_capLogged) _log.LogWarning("connections refused reason=\"too many connections\" limit={Limit}", _maxConnections);
+        if (!_capLogged) _log.LogWarning("connections refused reason=\"too many connections\" limit={Limit}", MaxConnections);
         _capLogged = true;   // one line, however many come
         if (Volatile.Read(ref _turnedAway) >= MaxTurnedAway)
         {

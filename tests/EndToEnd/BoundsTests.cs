@@ -29,6 +29,40 @@ public sealed class BoundsTests
     }
 
     [Test]
+    public async Task Where_the_system_allows_few_descriptors_the_rest_is_told_503_and_files_can_still_be_opened()
+    {
+        using var home = new TempHome();
+        var start = new ProcessStartInfo("bash", ["-c", $"ulimit -n 120; exec \"$0\" serve --bind unix:{home.Socket} --no-auth", Repository.Binary]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        start.Environment["CAR_HOME"] = home.Path;
+        using Process daemon = Process.Start(start)!;
+        var peers = new List<RawPeer>();
+        try
+        {
+            while (await daemon.StandardOutput.ReadLineAsync().Soon("the daemon's 'ready'") is { } line && line != "ready") { }
+            for (int i = 0; i < 120; i++)
+            {
+                RawPeer peer = await RawPeer.ConnectAsync(new UnixDomainSocketEndPoint(home.Socket));
+                peers.Add(peer);
+                await peer.SendAsync(RawPeer.UpgradeRequest("localhost"));
+                HttpAnswer answer = await peer.ReadHttpAsync();
+                if (answer.Status == 503) break;
+                await Assert.That(answer.Status).IsEqualTo(101);
+            }
+
+            await Assert.That(peers.Count).IsLessThan(120);
+            await peers[0].SendTextAsync("""{"jsonrpc":"2.0","id":1,"method":"runs.start","params":{"intent":"test","agent_id":"a","idempotency_key":"r"} }""");
+            await peers[0].ReadTextAsync();
+            await Assert.That(File.Exists(home.Trace("a", "r"))).IsTrue();
+        }
+        finally
+        {
+            foreach (RawPeer peer in peers) await peer.DisposeAsync();
+            daemon.Kill();
+            await daemon.WaitForExitAsync();
+        }
+    }
+
+    [Test]
     public async Task A_log_that_nobody_reads_holds_nobody_up()
     {
         using var home = new TempHome();

@@ -155,15 +155,20 @@ internal static unsafe partial class Posix
     }
 
     /// <summary>Raises the soft limit of open descriptors to the hard one: a connection is a descriptor.</summary>
-    public static void RaiseDescriptorLimit()
+    /// <returns>How many this process may have open now.</returns>
+    public static int RaiseDescriptorLimit()
     {
         ulong* limit = stackalloc ulong[2];
         int resource = OperatingSystem.IsMacOS() ? 8 : 7;   // RLIMIT_NOFILE
-        if (getrlimit(resource, limit) != 0) return;
+        if (getrlimit(resource, limit) != 0) return int.MaxValue;
         ulong ceiling = OperatingSystem.IsMacOS() ? Math.Min(limit[1], 10_240) : limit[1];   // OPEN_MAX on macOS
-        if (limit[0] >= ceiling) return;
-        limit[0] = ceiling;
-        _ = setrlimit(resource, limit);
+        if (limit[0] < ceiling)
+        {
+            ulong before = limit[0];
+            limit[0] = ceiling;
+            if (setrlimit(resource, limit) != 0) limit[0] = before;
+        }
+        return (int)Math.Min(limit[0], int.MaxValue);
     }
 
     private const int SockNonBlock = 0x800, SockCloExec = 0x80000;
