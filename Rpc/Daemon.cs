@@ -151,10 +151,15 @@ internal sealed class Daemon : IAsyncDisposable
         _sidePort.Ready = false;
         await _server.StopAcceptingAsync();
         _listeners.Clear();
-        foreach (ClientSession session in _state.Sessions.All)
-            (session.Channel as RpcConnection)?.Messages.Close(CloseCode.GoingAway, "the daemon is stopping");
+        var told = new HashSet<string>();
         long end = Environment.TickCount64 + (long)Limits.ShutdownGrace.TotalMilliseconds;
-        while ((_state.Sessions.Count > 0 || _dispatcher.InFlight > 0) && Environment.TickCount64 < end) await Task.Delay(5);
+        while ((_state.Sessions.Count > 0 || _dispatcher.InFlight > 0) && Environment.TickCount64 < end)
+        {
+            // Looked at anew each time: an upgrade that was under way when the stop began makes a session during it.
+            foreach (ClientSession session in _state.Sessions.All)
+                if (told.Add(session.ClientId)) (session.Channel as RpcConnection)?.Messages.Close(CloseCode.GoingAway, "the daemon is stopping");
+            await Task.Delay(5);
+        }
         await _state.Runs.MarkAllOpenAsync();
         _log.LogInformation("stopped");
     }
