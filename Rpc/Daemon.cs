@@ -31,6 +31,7 @@ internal sealed class Daemon : IAsyncDisposable
     private readonly List<Listener> _listeners = [];
     private readonly List<(string Path, string Token)> _secrets = [];
     private Listener? _side;
+    private bool _released;
 
     private Daemon(DaemonOptions options, ILoggerFactory logs)
     {
@@ -68,11 +69,16 @@ internal sealed class Daemon : IAsyncDisposable
         daemon.Listen();
 
         var stop = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        daemon._state.Info.RequestShutdown = () => stop.TrySetResult();
+        ClientSession? asker = null;
+        daemon._state.Info.RequestShutdown = session =>
+        {
+            Interlocked.CompareExchange(ref asker, session, null);
+            stop.TrySetResult();
+        };
         using CancellationTokenRegistration registration = stopping.Register(() => stop.TrySetResult());
         daemon.Serve();
         await stop.Task;
-        await daemon.StopAsync();
+        await daemon.StopAsync(asker);
         return 0;
     }
 
@@ -80,7 +86,15 @@ internal sealed class Daemon : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         foreach (Listener listener in _listeners) listener.Dispose();
+        await ReleaseAsync();
         _server.Dispose();
+    }
+
+    /// <summary>Flushes, and gives up what the next daemon of this root needs: files, then the lock.</summary>
+    private async Task ReleaseAsync()
+    {
+        if (_released) return;
+        _released = true;
         await _state.DisposeAsync();
         foreach ((string path, _) in _secrets)
             if (!PrivateFiles.TryDelete(path)) _log.LogWarning("{Path} could not be removed", path);
@@ -130,7 +144,8 @@ internal sealed class Daemon : IAsyncDisposable
     }
 
     /// <summary>Nobody new; everybody told; what runs may end; what is open is marked; everything flushed; files removed.</summary>
-    private async Task StopAsync()
+    /// <param name="asker">Who called <c>server.shutdown</c>, if anybody did: told last, when a new daemon could start in our place.</param>
+    private async Task StopAsync(ClientSession? asker)
     {
         _log.LogInformation("stopping");
         _sidePort.Ready = false;
@@ -146,10 +161,19 @@ internal sealed class Daemon : IAsyncDisposable
             _log.LogWarning("a handler holds up the wire; the stop goes on without it");
         }
         foreach (ClientSession session in _state.Sessions.All)
-            (session.Channel as RpcConnection)?.Messages.Close(CloseCode.GoingAway, "the daemon is stopping");
-        while ((_state.Sessions.Count > 0 || _dispatcher.InFlight > 0) && Environment.TickCount64 < end) await Task.Delay(5);
+            if (session != asker) SayGoodbye(session);
+        while ((_state.Sessions.All.Any(session => session != asker) || _dispatcher.InFlight > 0) && Environment.TickCount64 < end) await Task.Delay(5);
         await _state.Runs.MarkAllOpenAsync();
+        await ReleaseAsync();
+        if (asker is not null)
+        {
+            SayGoodbye(asker);
+            end = Environment.TickCount64 + (long)Limits.CloseTimeout.TotalMilliseconds;
+            while (_state.Sessions.Count > 0 && Environment.TickCount64 < end) await Task.Delay(5);
+        }
         _log.LogInformation("stopped");
+
+        static void SayGoodbye(ClientSession session) => (session.Channel as RpcConnection)?.Messages.Close(CloseCode.GoingAway, "the daemon is stopping");
     }
 
     private (Listener Main, Listener? Side) BindTcp(IPEndPoint bind, bool wantsSide)

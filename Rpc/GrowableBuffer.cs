@@ -37,6 +37,7 @@ internal unsafe struct GrowableBuffer
 
     public void Free()
     {
+        IdleMemory.Count(_capacity);
         NativeMemory.Free(_memory);
         this = default;
     }

@@ -183,7 +183,7 @@ internal sealed class Appender(ILogger log, Appender.GatherWrite? write = null) 
         try
         {
             SafeFileHandle handle = Open(file);
-            // Asked each time, so that a file which somebody shortened or replaced gets no hole of zeros.
+            // Asked each time, so that a file which somebody shortened gets no hole of zeros.
             long end = RandomAccess.GetLength(handle);
             var lines = new ReadOnlyMemory<byte>[group.Length];
             for (int i = 0; i < lines.Length; i++) lines[i] = group[i].Lines;
@@ -230,6 +230,8 @@ internal sealed class Appender(ILogger log, Appender.GatherWrite? write = null) 
 
     private SafeFileHandle Open(AppendFile file)
     {
+        // A file that somebody removed still takes what is written to it, and loses it with the last handle.
+        if (file.Open is not null && !System.IO.File.Exists(file.Path)) Close(file);
         if (file.Open is { } known)
         {
             _open.Remove(known);

@@ -1,3 +1,5 @@
+using CarServer.State.Sessions;
+
 namespace CarServer.State;
 
 /// <summary>What the daemon tells about itself.</summary>
@@ -16,6 +18,6 @@ internal sealed record DaemonInfo
     /// <summary>Where it listens, as URLs.</summary>
     public IReadOnlyList<string> Listeners { get; set; } = [];
 
-    /// <summary>Begins the orderly stop; null where there is no daemon to stop.</summary>
-    public Action? RequestShutdown { get; set; }
+    /// <summary>Begins the orderly stop, for this session; null where there is no daemon to stop.</summary>
+    public Action<ClientSession>? RequestShutdown { get; set; }
 }

@@ -12,9 +12,10 @@ internal static class CallCommand
         {
             More = () => """
                 Examples:
-                  car-server call host.status
-                  car-server call state.set '{"key":"city","value":"Oslo"}'
-                  car-server call proposal.submit @proposal.json --pretty
+                  car-server call server.info --pretty
+                  car-server call runs.list '{"agent_id":"me"}'
+                  car-server call proposal.submit @proposal.json
+                Each call is a connection of its own: state, tools and runs that it makes end with it.
                 """,
         };
         var method = new Argument<string>("METHOD") { Description = "The name, such as state.get; 'car-server methods' lists them." };

@@ -61,8 +61,11 @@ internal sealed record DaemonFinder(IReadOnlyList<DaemonAddress> Addresses, stri
         var failures = new List<string>();
         foreach (DaemonAddress address in Addresses)
         {
-            // A missing socket is no failure worth a word: most daemons that listen on TCP only never had one.
-            if (Addresses.Count > 1 && address.SocketPath is { } path && !File.Exists(path)) continue;
+            if (Addresses.Count > 1 && address.SocketPath is { } path && !File.Exists(path))
+            {
+                failures.Add($"there is no socket {path}");
+                continue;
+            }
             try { return (await RpcClient.ConnectAsync(address, abandoned), address); }
             catch (RpcConnectionException e) { failures.Add(e.Message); }
         }

@@ -28,7 +28,7 @@ internal static class ProposalMethods
             throw new RefusedException($"unknown session_id '{unknown}': no policy session is open on this connection");
         // The turns belong to the run that was current when the proposal came, whatever starts or ends while it runs.
         string? runId = call.Session.CurrentRunId;
-        return p.Proposal.Actions.Count > EngineLimits.MaxInlineActions ? Task.Run(() => RunAsync(call, p, runId)) : RunAsync(call, p, runId);
+        return call.Session.Runtime.MayRunInline(p.Proposal) ? RunAsync(call, p, runId) : Task.Run(() => RunAsync(call, p, runId));
     }
 
     private static async Task<ProposalResult> RunAsync(Call call, ProposalSubmitParams p, string? runId)

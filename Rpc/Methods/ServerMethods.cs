@@ -3,6 +3,7 @@ using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
 using CarServer.RunStore;
 using CarServer.State;
+using CarServer.State.Sessions;
 
 namespace CarServer.Rpc.Methods;
 
@@ -45,8 +46,8 @@ internal static class ServerMethods
 
     private static ShutdownResult Shutdown(Call call, NoParams _)
     {
-        Action stop = call.State.Info.RequestShutdown ?? throw new RefusedException("this server is embedded; its host process stops it");
-        stop();
+        Action<ClientSession> stop = call.State.Info.RequestShutdown ?? throw new RefusedException("this server is embedded; its host process stops it");
+        stop(call.Session);
         return new ShutdownResult(true);
     }
 }

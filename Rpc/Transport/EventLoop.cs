@@ -18,6 +18,9 @@ internal sealed class EventLoop : IDisposable
     /// <summary>How exact deadlines are. All of them are seconds.</summary>
     private const int SweepMilliseconds = 250;
 
+    /// <summary>After two waits of this length that bring nothing the loop tidies up and sleeps without a timeout.</summary>
+    private const int QuietMilliseconds = 500;
+
     [ThreadStatic] private static EventLoop? t_current;
 
     private readonly Poller _poller = Poller.Create();
@@ -140,10 +143,14 @@ internal sealed class EventLoop : IDisposable
     {
         t_current = this;
         Span<Ready> ready = new Ready[256];
-        long nextSweep = 0;
+        long nextSweep = 0, mark = 0;
+        int quiet = 0;   // waits in a row that brought nothing
         while (!_stopping)
         {
-            int n = _poller.Wait(ready, _timed.Count > 0 ? SweepMilliseconds : -1);
+            int n = _poller.Wait(ready, _timed.Count > 0 ? SweepMilliseconds : quiet < 2 ? QuietMilliseconds : -1);
+            quiet = n > 0 ? 0 : Math.Min(quiet + 1, 3);
+            if (quiet == 1) mark = IdleMemory.Used;
+            else if (quiet == 2) IdleMemory.TryGiveBack(mark, _log);
             for (int i = 0; i < n; i++) Handle(ready[i]);
             RunPosted();
             if (_timed.Count > 0 && Environment.TickCount64 is var now && now >= nextSweep)

@@ -115,6 +115,7 @@ internal sealed unsafe class FrameBuffer : MemoryManager<byte>, IBufferWriter<by
 
     private void Release()
     {
+        IdleMemory.Count(_capacity);
         NativeMemory.Free(_memory);
         _memory = null;
         _capacity = 0;

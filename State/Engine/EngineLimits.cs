@@ -14,10 +14,13 @@ internal static class EngineLimits
     public const int MaxToolNameChars = 256;
 
     /// <summary>
-    /// Actions of a proposal that may run on the thread that brought it, or that brought a tool's reply: both are a connection's read
-    /// loop, whose other messages wait meanwhile. At a few microseconds an action this is about a millisecond.
+    /// Actions and preconditions of a proposal that may run on the thread that brought it, or that brought a tool's reply: both are a
+    /// read loop, whose other connections wait meanwhile. At a few microseconds each this is about a millisecond.
     /// </summary>
     public const int MaxInlineActions = 256;
+
+    /// <summary>Bytes of state, with what the proposal itself may write, for which that holds: a condition may have to look through all of it.</summary>
+    public const int MaxInlineStateBytes = 64 * 1024;
 
     /// <summary>
     /// Longest time one timer is asked to wait, in milliseconds: about 24.8 days, what every timer interface takes. A larger

@@ -99,10 +99,10 @@ internal sealed class ProposalRun
         _runtime.Events.Flush();
     }
 
-    /// <summary>A tool's reply continues its proposal on the read loop that brought it. A large one goes elsewhere with what is left.</summary>
+    /// <summary>A tool's reply continues its proposal on the read loop that brought it. One that may not stay there goes elsewhere with what is left.</summary>
     private async ValueTask LeaveTheReadLoopAsync()
     {
-        if (_proposal.Actions.Count > EngineLimits.MaxInlineActions) await Task.Yield();
+        if (!_runtime.MayRunInline(_proposal)) await Task.Yield();
     }
 
     private bool IsStopped

@@ -14,6 +14,22 @@ internal sealed class Runtime(EventLog events, IToolExecutor tools, TimeProvider
     internal IToolExecutor Executor => tools;
     internal TimeProvider Clock => clock;
 
+    /// <summary>Whether a proposal asks for so little that the read loop may run it, on which other connections wait.</summary>
+    public bool MayRunInline(ActionProposal proposal)
+    {
+        if (proposal.Actions.Count > EngineLimits.MaxInlineActions) return false;
+        int steps = proposal.Actions.Count;
+        long bytes = State.Bytes;
+        foreach (AgentAction? action in proposal.Actions)
+        {
+            if (action is null) continue;   // refused soon, by Check
+            steps += action.Preconditions.Count;
+            bytes += action.Parameters.Utf8.Length;
+            foreach (RawJson effect in action.ExpectedEffects.Values) bytes += effect.Utf8.Length;
+        }
+        return steps <= EngineLimits.MaxInlineActions && bytes <= EngineLimits.MaxInlineStateBytes;
+    }
+
     /// <summary>Runs a proposal. What goes wrong with an action is in its result; only a proposal that is none throws.</summary>
     /// <param name="tenant">Whose state it works on; blank for nobody's.</param>
     /// <param name="abandoned">Ends what waits; actions that have not begun are skipped.</param>

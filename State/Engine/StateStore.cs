@@ -74,6 +74,12 @@ internal sealed class StateStore
         }
     }
 
+    /// <summary>Keys and values of all tenants together.</summary>
+    public long Bytes
+    {
+        get { lock (_lock) return _bytes; }
+    }
+
     /// <summary>How many keys <paramref name="tenant"/> holds.</summary>
     public int Count(string? tenant)
     {

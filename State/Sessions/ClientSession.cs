@@ -61,6 +61,8 @@ internal sealed class ClientSession(string clientId, IClientChannel channel, Ser
     internal void MarkClosed()
     {
         _isClosed = true;
+        // Against Closed, which makes the source and then looks at the flag: one of the two has to see what the other wrote.
+        Interlocked.MemoryBarrier();
         _closing?.Cancel();
     }
 }

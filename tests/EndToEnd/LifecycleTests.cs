@@ -43,6 +43,42 @@ public sealed class LifecycleTests
     }
 
     [Test]
+    public async Task A_proposal_in_flight_is_recorded_before_a_stop_ends_its_run()
+    {
+        await using TestDaemon daemon = await TestDaemon.StartAsync();
+        await using RpcPeer peer = await daemon.ConnectAsync();
+        await peer.RegisterToolsAsync("slow");
+        string run = (await peer.CallAsync("runs.start", """{"intent":"test","agent_id":"a"}""")).GetProperty("run_id").GetString()!;
+        _ = peer.SendAsync("proposal.submit", """
+            {"proposal":{"actions":[{"type":"state_write","parameters":{"key":"k"},"failure_behavior":"skip"},{"type":"tool_call","tool":"slow"}]} }
+            """);
+        await peer.NextToolCallAsync();
+
+        await Assert.That(await daemon.TerminateAsync()).IsEqualTo(0);
+
+        string[] lines = await File.ReadAllLinesAsync(daemon.Home.Trace("a", run));
+        await Assert.That(lines.Length).IsEqualTo(4);
+        await Assert.That(lines[2]).Contains("callback channel closed");
+        await Assert.That(lines[3]).Contains("\"incomplete\"");
+    }
+
+    /// <summary>Whoever upgrades while the daemon says goodbye to the others is told goodbye, too, instead of being waited for.</summary>
+    [Test]
+    public async Task A_connection_that_is_made_during_the_stop_is_closed_like_the_others()
+    {
+        await using TestDaemon daemon = await TestDaemon.StartAsync();
+        await using RawPeer wedged = await daemon.ConnectRawAsync();   // never answers the close frame: the stop takes its two seconds
+        await using RawPeer late = await daemon.OpenAsync();
+        Task<int> stopped = daemon.TerminateAsync();
+        await wedged.ReadFrameAsync();
+
+        await late.UpgradeAsync();
+
+        await Assert.That(await late.ReadCloseCodeAsync()).IsEqualTo(1001);
+        await Assert.That(await stopped).IsEqualTo(0);
+    }
+
+    [Test]
     public async Task A_pending_proposal_does_not_keep_a_stop_from_ending()
     {
         await using TestDaemon daemon = await TestDaemon.StartAsync();

@@ -30,6 +30,22 @@ public sealed class ProposalTests
         await Assert.That(result.GetProperty("proposal_id").GetString()!).Matches("^[0-9a-f]{12}$");
     }
 
+    /// <summary>Each reply continues its proposal where it comes in; that must not grow a stack, nor keep others waiting.</summary>
+    [Test]
+    public async Task Ten_thousand_tool_calls_one_after_another_and_all_at_once()
+    {
+        await using TestDaemon daemon = await TestDaemon.StartAsync();
+        await using RpcPeer peer = await daemon.ConnectAsync();
+        await peer.RegisterToolsAsync("t");
+        peer.Tools = _ => Task.FromResult("1");
+        foreach (string behavior in (string[])["abort", "skip"])
+        {
+            JsonElement result = await SubmitAsync(peer, [.. Enumerable.Range(0, 10_000).Select(i => $$"""{"id":"a{{i}}","type":"tool_call","tool":"t","failure_behavior":"{{behavior}}"}""")]);
+            await Assert.That(result.GetProperty("results").EnumerateArray().All(one => one.GetProperty("status").GetString() == "succeeded")).IsTrue();
+            await Assert.That(result.GetProperty("cost").GetProperty("tool_calls").GetInt32()).IsEqualTo(10_000);
+        }
+    }
+
     [Test]
     public async Task A_proposal_without_actions_has_no_results()
     {

@@ -1,6 +1,7 @@
 using System.Text;
 using CarServer.Rpc.Client;
 using CarServer.Rpc.CommandLine;
+using CarServer.Rpc.Methods;
 using CarServer.Tests.Unit.Client;
 
 namespace CarServer.Tests.Unit.CommandLine;
@@ -19,6 +20,16 @@ internal sealed class CarCommandTests
 
         public Task<int> RunAsync(params string[] args) =>
             CarCommand.RunAsync(args, new Surroundings(TestLayers.Environment([.. variables, "CAR_HOME=/nowhere"]), Platform.Linux, "/here", In, _out, _error));
+    }
+
+    [Test]
+    public async Task The_examples_of_call_are_methods_of_this_daemon()
+    {
+        var shell = new Shell();
+        await shell.RunAsync("call", "--help");
+        string[] methods = [.. shell.Out.Split('\n').Select(line => line.Trim().Split(' ')).Where(words => words is ["car-server", "call", ..]).Select(words => words[2])];
+        await Assert.That(methods).IsNotEmpty();
+        await Assert.That(methods.Where(method => AllMethods.Table.Find(method) is null)).IsEmpty();
     }
 
     [Test]
@@ -81,6 +92,7 @@ internal sealed class CarCommandTests
     [Arguments("serve --help", "[variable: CAR_SERVER_SOCKET] [file: socket]")]
     [Arguments("--port 0 --help", "CAR_TOOL_TIMEOUT")]
     [Arguments("call --help", "@proposal.json")]
+    [Arguments("call --help", "Each call is a connection of its own")]
     [Arguments("stop --help", "130  stopped at once by a second signal")]
     public async Task Help_is_made_to_be_read(string args, string part)
     {

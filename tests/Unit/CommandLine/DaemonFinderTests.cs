@@ -58,6 +58,15 @@ internal sealed class DaemonFinderTests
         }
     }
 
+    /// <summary>A daemon on another port, in another home, is what a newcomer looks for in vain: both places looked at are named.</summary>
+    [Test]
+    public async Task Names_every_place_where_it_found_nobody()
+    {
+        var finder = new DaemonFinder([DaemonAddress.Unix("/nowhere/car.sock"), DaemonAddress.Tcp("127.0.0.1", 1)], null, null);
+        RpcConnectionException? nobody = await Assert.That(async () => await finder.ConnectAsync(CancellationToken.None)).Throws<RpcConnectionException>();
+        await Assert.That(nobody!.Message).StartsWith("there is no socket /nowhere/car.sock; cannot connect to ws://127.0.0.1:1/");
+    }
+
     [Test]
     public async Task Refuses_what_it_cannot_use()
     {

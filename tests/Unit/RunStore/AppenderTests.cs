@@ -137,6 +137,36 @@ public sealed partial class AppenderTests
     }
 
     [Test]
+    public async Task A_file_that_was_taken_away_is_made_anew_and_not_written_to_where_nobody_can_find_it()
+    {
+        using var home = new TempHome();
+        await using var appender = new Appender(NullLogger.Instance);
+        AppendFile file = appender.File(home.In("runs", "a", "r.jsonl"));
+        await appender.AppendAsync(file, Line("1"));
+        File.Delete(file.Path);
+        await appender.AppendAsync(file, Line("2"));
+        await Assert.That(await File.ReadAllTextAsync(file.Path)).IsEqualTo("2\n");
+        Directory.Delete(home.In("runs"), recursive: true);
+        await appender.AppendAsync(file, Line("3"));
+        await Assert.That(await File.ReadAllTextAsync(file.Path)).IsEqualTo("3\n");
+    }
+
+    [Test]
+    public async Task More_appends_than_one_system_call_takes_all_arrive()
+    {
+        using var home = new TempHome();
+        using var disk = new StoppedDisk();
+        await using var appender = new Appender(NullLogger.Instance, disk.Write);
+        AppendFile file = appender.File(home.In("f.jsonl"));
+        Task first = appender.AppendAsync(file, Line("0"));
+        disk.AwaitWrite();
+        Task[] rest = [.. Enumerable.Range(1, 3_000).Select(i => appender.AppendAsync(file, Line($"{i}")))];   // IOV_MAX is 1,024
+        disk.Release();
+        await Task.WhenAll([first, .. rest]);
+        await Assert.That((await File.ReadAllLinesAsync(file.Path)).SequenceEqual(Enumerable.Range(0, 3_001).Select(i => $"{i}"))).IsTrue();
+    }
+
+    [Test]
     public async Task What_gathers_for_a_file_during_a_write_goes_out_in_one()
     {
         using var home = new TempHome();
