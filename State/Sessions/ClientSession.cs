@@ -58,9 +58,6 @@ internal sealed class ClientSession(string clientId, IClientChannel channel, Ser
         }
     }
 
-    /// <summary>The runtime, if anything has used it yet.</summary>
-    public Runtime? RuntimeIfMade => _runtime;
-
     internal void MarkClosed()
     {
         _isClosed = true;

@@ -8,7 +8,6 @@ namespace CarServer.State.Sessions;
 internal sealed class SessionRegistry(ServerState state)
 {
     private readonly ConcurrentDictionary<string, ClientSession> _sessions = new();
-    private readonly ConcurrentDictionary<Task, byte> _farewells = new();
 
     public int Count => _sessions.Count;
 
@@ -30,14 +29,8 @@ internal sealed class SessionRegistry(ServerState state)
         if (!_sessions.TryRemove(session.ClientId, out _)) return;
         session.MarkClosed();
         state.Auth.Detach(session);
-        Task sweep = SweepAsync(session);
-        if (sweep.IsCompleted) return;
-        _farewells.TryAdd(sweep, 0);
-        sweep.ContinueWith(done => _farewells.TryRemove(done, out _), TaskScheduler.Default);
+        _ = SweepAsync(session);   // nobody waits for it: a stop ends all open runs at once
     }
-
-    /// <summary>Waits for the farewells that have begun.</summary>
-    public Task FarewellsAsync() => Task.WhenAll(_farewells.Keys);
 
     private async Task SweepAsync(ClientSession session)
     {
