@@ -8,8 +8,8 @@ namespace CarServer.Rpc.Http;
 /// <summary>What becomes of a request whose head is read.</summary>
 internal interface IRequestHandler
 {
-    /// <summary>Null: the handler has taken the connection over and may have been given octets that follow the head.</summary>
-    byte[]? Respond(Connection connection, in RequestHead head, Span<byte> following);
+    /// <summary>Null: the handler has taken the connection over; what follows the head is for the protocol it switched to.</summary>
+    byte[]? Respond(Connection connection, in RequestHead head);
 }
 
 /// <summary>Reads one request head, within limits and time, and hands it on. Lives only until then.</summary>
@@ -18,28 +18,26 @@ internal sealed class HeadProtocol(IRequestHandler handler, Admission admission,
 {
     private GrowableBuffer _head;
 
-    void IProtocol.OnBytes(Connection connection, Span<byte> bytes)
+    int IProtocol.OnBytes(Connection connection, Span<byte> bytes)
     {
-        if (_head.IsEmpty)
-        {
-            Try(connection, bytes, keep: true);
-            return;
-        }
-        _head.Append(bytes);
-        Try(connection, _head.Bytes, keep: false);
+        int before = _head.Length;
+        if (before > 0) _head.Append(bytes);
+        int head = Read(connection, before > 0 ? _head.Bytes : bytes);
+        if (head == 0 && before == 0) _head.Append(bytes);
+        if (head == 0) return bytes.Length;
+        // A client may send its first frames right behind the head: they are for whoever took over.
+        _head.Free();
+        return head - before;
     }
 
     void IProtocol.OnDeadline(Connection connection) => Answer(connection, HttpResponse.Refuse(new HttpRefusal(408, "request head did not arrive in time")), 408);
 
     void IProtocol.OnClosed(Connection connection, string reason) => _head.Free();
 
-    private void Try(Connection connection, Span<byte> octets, bool keep)
+    /// <summary>Answers the head at the front, and tells how long it is. 0: it is not whole yet.</summary>
+    private int Read(Connection connection, ReadOnlySpan<byte> octets)
     {
-        if (!RequestHead.TryParse(octets, out RequestHead head, out HttpRefusal? refusal) && refusal is null)
-        {
-            if (keep) _head.Append(octets);
-            return;
-        }
+        if (!RequestHead.TryParse(octets, out RequestHead head, out HttpRefusal? refusal) && refusal is null) return 0;
         IPAddress? local = unix ? null : Posix.TcpEnds(connection.Descriptor)?.Local.Address ?? IPAddress.None;
         refusal ??= head.HasBody ? new HttpRefusal(413, "no request here has a body") : admission.Check(head, local);
         if (refusal is null && Admission.IsAnotherUser(connection.Descriptor, unix, unknownIsForeign))
@@ -47,11 +45,10 @@ internal sealed class HeadProtocol(IRequestHandler handler, Admission admission,
         if (refusal is not null)
         {
             Answer(connection, HttpResponse.Refuse(refusal), refusal.Status);
-            return;
+            return octets.Length;
         }
-        byte[]? response = handler.Respond(connection, head, octets[head.Length..]);
-        if (response is not null) Answer(connection, response, 0);
-        else _head.Free();
+        if (handler.Respond(connection, head) is { } response) Answer(connection, response, 0);
+        return head.Length;
     }
 
     private void Answer(Connection connection, byte[] response, int refusedWith)

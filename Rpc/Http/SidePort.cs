@@ -11,7 +11,7 @@ internal sealed class SidePort(ServerState state, string? authToken) : IRequestH
     /// <summary>Set once the daemon serves.</summary>
     public volatile bool Ready;
 
-    public byte[]? Respond(Connection connection, in RequestHead head, Span<byte> following)
+    public byte[]? Respond(Connection connection, in RequestHead head)
     {
         if (!head.Method.SequenceEqual("GET"u8)) return HttpResponse.Refuse(new HttpRefusal(405, "only GET is served here") { Headers = "Allow: GET\r\n" });
         int query = head.Target.IndexOf((byte)'?');

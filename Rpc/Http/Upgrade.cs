@@ -11,7 +11,7 @@ internal sealed class Upgrade(Func<MessageConnection, IMessageHandler> newHandle
     /// <summary>Set when the daemon stops: who is let in now would be told goodbye by nobody.</summary>
     public volatile bool Stopping;
 
-    public byte[]? Respond(Connection connection, in RequestHead head, Span<byte> following)
+    public byte[]? Respond(Connection connection, in RequestHead head)
     {
         if (Check(head) is { } refusal) return HttpResponse.Refuse(refusal);
         if (Stopping) return HttpResponse.Refuse(new HttpRefusal(503, "the daemon is stopping"));
@@ -27,8 +27,6 @@ internal sealed class Upgrade(Func<MessageConnection, IMessageHandler> newHandle
 
         var messages = new MessageConnection(connection, log);
         messages.Start(newHandler(messages));
-        // A client may send its first frames right behind the head.
-        if (!following.IsEmpty) ((IProtocol)messages).OnBytes(connection, following);
         return null;
     }
 

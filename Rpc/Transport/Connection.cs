@@ -9,7 +9,8 @@ namespace CarServer.Rpc.Transport;
 internal interface IProtocol
 {
     /// <summary>Octets came in. They may be changed, and are gone after the call.</summary>
-    void OnBytes(Connection connection, Span<byte> bytes);
+    /// <returns>How many are dealt with: all of them, unless the protocol changed or <see cref="Connection.IsBackedUp"/>.</returns>
+    int OnBytes(Connection connection, Span<byte> bytes);
 
     /// <summary>The deadline that this protocol set has passed.</summary>
     void OnDeadline(Connection connection);
@@ -28,6 +29,7 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     private long _protocolDeadline = long.MaxValue;
     private long _stallDeadline = long.MaxValue;
     private long _progressSeen;
+    private GrowableBuffer _unread;   // input whose answers have no room yet: less than one read, or a handshake's tail
     private bool _interestWrite;
     private bool _interestRead = true;
     private bool _closeWhenFlushed;
@@ -51,6 +53,9 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
 
     /// <summary>True once the connection is closed, or is going to be.</summary>
     public bool IsClosed => Volatile.Read(ref _closed) != 0 || Volatile.Read(ref _abortReason) is not null;
+
+    /// <summary>True while so many answers wait for the peer that no further requests are taken from it.</summary>
+    public bool IsBackedUp => _outbox.Waiting > Limits.OutboxHighWater;
 
     /// <summary>True while this thread deals with this connection's input: what is written then leaves in one batch.</summary>
     /// <remarks>No longer once it is closed: the batch is the loop's, and what its farewell wrote there would go to the next connection.</remarks>
@@ -162,27 +167,40 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
             Close(n == 0 ? "peer closed" : "peer is gone");
             return;
         }
-        if (_finished || _closeWhenFlushed) return;
-        _protocol.OnBytes(this, buffer.AsSpan(0, n));
+        Span<byte> input = buffer.AsSpan(0, n);
+        int taken = _unread.IsEmpty ? Feed(input) : 0;
+        _unread.Append(input[taken..]);
+    }
+
+    /// <summary>Hands on input for as long as its answers find room.</summary>
+    private int Feed(Span<byte> input)
+    {
+        int taken = 0;
+        while (taken < input.Length)
+        {
+            if (IsClosed || _finished || _closeWhenFlushed) return input.Length;
+            if (IsBackedUp) break;
+            taken += _protocol.OnBytes(this, input[taken..]);
+        }
+        return taken;
     }
 
     internal void OnWritable()
     {
         if (IsClosed) return;
-        switch (_outbox.Flush())
+        if (_outbox.Flush() == SendOutcome.Broken)
         {
-            case SendOutcome.Sent:
-                _stallDeadline = long.MaxValue;
-                SetInterest(read: true, write: false);
-                if (_closeWhenFlushed) FinishWriting();
-                break;
-            case SendOutcome.Queued:
-                SetInterest(read: _outbox.Waiting <= Limits.OutboxHighWater, write: true);
-                break;
-            default:
-                Close("peer is gone");
-                break;
+            Close("peer is gone");
+            return;
         }
+        // What was read before its answers had room goes first.
+        if (!_unread.IsEmpty && !IsBackedUp) _unread.Consume(Feed(_unread.Bytes));
+        if (_outbox.Waiting == 0)
+        {
+            _stallDeadline = long.MaxValue;
+            if (_closeWhenFlushed) FinishWriting();
+        }
+        SetInterest(read: _unread.IsEmpty && !IsBackedUp, write: _outbox.Waiting > 0 || !_unread.IsEmpty);
     }
 
     internal void OnDeadline(long now)
@@ -190,9 +208,9 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
         if (IsClosed) return;
         if (_stallDeadline <= now)
         {
-            if (_outbox.Progress == _progressSeen)
+            if (_outbox.Progress - _progressSeen < Limits.SlowReaderBytes)
             {
-                Close($"peer does not read: no progress in {Limits.WriteStallTimeout.TotalSeconds:0} s");
+                Close($"peer does not read: less than {Limits.SlowReaderBytes} bytes in {Limits.WriteStallTimeout.TotalSeconds:0} s");
                 return;
             }
             WatchForStall(now);
@@ -207,7 +225,7 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     private void Attend()
     {
         if (IsClosed || _outbox.Waiting == 0) return;
-        SetInterest(read: _outbox.Waiting <= Limits.OutboxHighWater, write: true);
+        SetInterest(read: _unread.IsEmpty && !IsBackedUp, write: true);
         if (_stallDeadline == long.MaxValue) WatchForStall(Environment.TickCount64);
     }
 
@@ -241,6 +259,7 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
         _protocolDeadline = _stallDeadline = long.MaxValue;
         Loop.Remove(this);
         _outbox.Close();
+        _unread.Free();
         log.LogDebug("connection closed peer={Peer} reason={Reason}", Peer, reason);
         try { _protocol.OnClosed(this, reason); }
         finally { onClosed(); }

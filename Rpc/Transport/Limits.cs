@@ -39,8 +39,11 @@ internal static class Limits
     /// <summary>34 bytes a second: any real link is faster, a peer that drips one byte a second is not.</summary>
     public const int SlowMessageBytes = 1_024;
 
-    /// <summary>A client that has unread answers must take some within this time.</summary>
+    /// <summary>A client that has unread answers must take <see cref="SlowReaderBytes"/> or all of them in each window of this length.</summary>
     public static readonly TimeSpan WriteStallTimeout = TimeSpan.FromSeconds(30);
+
+    /// <summary>546 bytes a second: any real link is faster, and nobody holds 64 MiB of answers back by reading one byte at a time.</summary>
+    public const int SlowReaderBytes = 16 * 1024;
 
     /// <summary>How long the peer has for its part of the closing handshake.</summary>
     public static readonly TimeSpan CloseTimeout = TimeSpan.FromSeconds(2);

@@ -80,28 +80,30 @@ internal sealed class MessageConnection(Connection connection, ILogger log) : IP
         SetDeadline(Purpose.ClosingHandshake, Limits.CloseTimeout);
     }
 
-    void IProtocol.OnBytes(Connection _, Span<byte> bytes)
+    int IProtocol.OnBytes(Connection _, Span<byte> bytes)
     {
-        _messageBytes += bytes.Length;
+        int given = bytes.Length;
+        _messageBytes = (int)Math.Min((long)_messageBytes + given, Limits.SlowMessageBytes);
         bool messageEnded = false;
-        while (!connection.IsClosed)
+        while (!connection.IsClosed && !connection.IsBackedUp)
         {
             FrameRead read = _frames.Read(bytes, _handler.MessageLimit, out int consumed, out Incoming incoming);
-            if (read == FrameRead.NeedMore) break;
             bytes = bytes[consumed..];
+            if (read == FrameRead.NeedMore) break;
             if (read == FrameRead.Violation)
             {
                 Fail(incoming.Violation!);
-                return;
+                return given;
             }
             if (incoming.Opcode is Opcode.Text or Opcode.Binary)
             {
                 messageEnded = true;
-                _messageBytes = bytes.Length;
+                _messageBytes = Math.Min(bytes.Length, Limits.SlowMessageBytes);
             }
-            if (!Take(incoming)) return;
+            if (!Take(incoming)) return given;
         }
         WatchForSlowMessage(messageEnded);
+        return given - bytes.Length;
     }
 
     void IProtocol.OnDeadline(Connection _)

@@ -156,7 +156,7 @@ internal sealed class Server : IDisposable
     /// <summary>A connection that is being told to go; it has nothing to say.</summary>
     private sealed class Refusing : IProtocol
     {
-        public void OnBytes(Connection connection, Span<byte> bytes) { }
+        public int OnBytes(Connection connection, Span<byte> bytes) => bytes.Length;
         public void OnDeadline(Connection connection) => connection.Abort("refused");
         public void OnClosed(Connection connection, string reason) { }
     }

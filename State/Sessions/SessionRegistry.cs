@@ -27,8 +27,8 @@ internal sealed class SessionRegistry(ServerState state)
     public void Close(ClientSession session)
     {
         if (!_sessions.TryRemove(session.ClientId, out _)) return;
+        state.Auth.Detach(session);   // before anything that runs others' code: the agent must be free whatever that does
         session.MarkClosed();
-        state.Auth.Detach(session);
         _ = SweepAsync(session);
     }
 

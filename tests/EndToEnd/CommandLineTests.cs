@@ -141,6 +141,19 @@ public sealed class CommandLineTests
     }
 
     [Test]
+    public async Task When_stop_returns_the_next_daemon_of_the_root_may_start_as_its_primary()
+    {
+        await using TestDaemon daemon = await TestDaemon.StartAsync();
+
+        await Assert.That((await daemon.CommandAsync("stop")).ExitCode).IsEqualTo(0);
+        await Assert.That(daemon.Home.Files().Where(file => file.EndsWith("-token") || file.EndsWith(".sock"))).IsEmpty();
+        await using TestDaemon next = await TestDaemon.StartAsync(new DaemonStart { Home = daemon.Home });
+
+        await using RpcPeer peer = await next.ConnectAsync();
+        await Assert.That((await peer.CallAsync("server.info")).GetProperty("role").GetString()).IsEqualTo("primary");
+    }
+
+    [Test]
     public async Task Stop_ends_the_daemon_in_order()
     {
         await using TestDaemon daemon = await TestDaemon.StartAsync();

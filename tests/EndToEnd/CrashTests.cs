@@ -15,7 +15,7 @@ public sealed class CrashTests
     /// <summary>Proposals that one writer has in flight: their turns meet in one run.</summary>
     private const int Lanes = 3;
 
-    private static int Rounds => FuzzBudget.IsLong ? 500 : 20;
+    private static int Rounds => FuzzBudget.IsLong ? 200 : 20;
 
     [Test]
     public async Task What_was_acknowledged_before_a_kill_is_there_once_after_it()

@@ -62,22 +62,6 @@ public sealed class LifecycleTests
         await Assert.That(lines[3]).Contains("\"incomplete\"");
     }
 
-    /// <summary>Whoever upgrades while the daemon says goodbye to the others is told goodbye, too, instead of being waited for.</summary>
-    [Test]
-    public async Task A_connection_that_is_made_during_the_stop_is_closed_like_the_others()
-    {
-        await using TestDaemon daemon = await TestDaemon.StartAsync();
-        await using RawPeer wedged = await daemon.ConnectRawAsync();   // never answers the close frame: the stop takes its two seconds
-        await using RawPeer late = await daemon.OpenAsync();
-        Task<int> stopped = daemon.TerminateAsync();
-        await wedged.ReadFrameAsync();
-
-        await late.UpgradeAsync();
-
-        await Assert.That(await late.ReadCloseCodeAsync()).IsEqualTo(1001);
-        await Assert.That(await stopped).IsEqualTo(0);
-    }
-
     [Test]
     public async Task A_pending_proposal_does_not_keep_a_stop_from_ending()
     {

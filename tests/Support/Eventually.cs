@@ -14,12 +14,14 @@ internal static class Eventually
     /// <exception cref="TimeoutException">It did not within <see cref="Deadline"/>; <paramref name="what"/> is in the message.</exception>
     public static Task TrueAsync(string what, Func<bool> fact) => TrueAsync(what, () => Task.FromResult(fact()));
 
-    public static async Task TrueAsync(string what, Func<Task<bool>> fact)
+    /// <param name="within">For what takes its time by design; null for <see cref="Deadline"/>.</param>
+    public static async Task TrueAsync(string what, Func<Task<bool>> fact, TimeSpan? within = null)
     {
         long start = Stopwatch.GetTimestamp();
+        TimeSpan deadline = within ?? Deadline;
         while (!await fact())
         {
-            if (Stopwatch.GetElapsedTime(start) > Deadline) throw new TimeoutException($"not within {Deadline.TotalSeconds:0} s: {what}");
+            if (Stopwatch.GetElapsedTime(start) > deadline) throw new TimeoutException($"not within {deadline.TotalSeconds:0} s: {what}");
             await Task.Delay(Pause);
         }
     }

@@ -91,7 +91,8 @@ internal sealed class RpcPeer : IAsyncDisposable
         if (_closed.Task.IsCompleted) answer.TrySetException(new PeerClosedException(_raw.LastCloseCode));
         Task<JsonElement> brought = SendAndAwaitAsync();
         // A test that drops its peer does not care what became of its requests.
-        _ = brought.ContinueWith(static failed => failed.Exception, TaskContinuationOptions.OnlyOnFaulted | TaskContinuationOptions.ExecuteSynchronously);
+        foreach (Task<JsonElement> task in (ReadOnlySpan<Task<JsonElement>>)[answer.Task, brought])
+            _ = task.ContinueWith(static failed => failed.Exception, TaskContinuationOptions.OnlyOnFaulted | TaskContinuationOptions.ExecuteSynchronously);
         return brought;
 
         async Task<JsonElement> SendAndAwaitAsync()

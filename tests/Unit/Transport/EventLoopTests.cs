@@ -160,7 +160,12 @@ public sealed class EventLoopTests
         public Action<Connection>? OnRead { get; set; }
         public TaskCompletionSource Closed { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-        public void OnBytes(Connection connection, Span<byte> bytes) => OnRead?.Invoke(connection);
+        public int OnBytes(Connection connection, Span<byte> bytes)
+        {
+            OnRead?.Invoke(connection);
+            return bytes.Length;
+        }
+
         public void OnDeadline(Connection connection) { }
         public void OnClosed(Connection connection, string reason) => Closed.SetResult();
     }

@@ -158,7 +158,7 @@ public sealed class MessageConnectionTests
 
         private sealed class Nobody : IProtocol
         {
-            public void OnBytes(Connection connection, Span<byte> bytes) { }
+            public int OnBytes(Connection connection, Span<byte> bytes) => bytes.Length;
             public void OnDeadline(Connection connection) { }
             public void OnClosed(Connection connection, string reason) { }
         }
