@@ -27,7 +27,7 @@ internal sealed class RpcClient : IAsyncDisposable
 
     private static readonly JsonWriterOptions WriterOptions = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
 
-    private readonly Stream _stream;
+    private readonly NetworkStream _stream;
     private readonly ClientFrames _frames;
     private readonly SemaphoreSlim _writing = new(1);
     private readonly TaskCompletionSource<ConnectionEnd> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -42,7 +42,7 @@ internal sealed class RpcClient : IAsyncDisposable
 
     private Task _reading = Task.CompletedTask;
 
-    private RpcClient(Stream stream, int maxMessageBytes)
+    private RpcClient(NetworkStream stream, int maxMessageBytes)
     {
         _stream = stream;
         _frames = new ClientFrames(maxMessageBytes);
@@ -98,6 +98,9 @@ internal sealed class RpcClient : IAsyncDisposable
             };
         }
     }
+
+    /// <summary>True when what answers here runs as another user of this machine: nothing secret is for it.</summary>
+    public bool IsServedByAnotherUser => PeerUser.IsAnother((int)_stream.Socket.Handle, _stream.Socket.AddressFamily == AddressFamily.Unix, unknownIsForeign: true);
 
     /// <summary>Sends a request and waits for its reply.</summary>
     /// <param name="parameters">Absent: the request has no params.</param>

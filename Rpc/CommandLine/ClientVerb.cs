@@ -69,8 +69,9 @@ internal sealed class ClientVerb
     /// <summary><c>session.auth</c>, unless there is nothing to show. A daemon without authentication takes anything.</summary>
     public static async Task AuthenticateAsync(RpcClient client, Credential? credential, CancellationToken abandoned)
     {
-        if (credential is { } shown)
-            await client.CallAsync("session.auth", RawJson.Parse($"{{\"{shown.Kind}\":{RawJson.FromString(shown.Token)}}}"), abandoned);
+        if (credential is not { } shown) return;
+        if (!shown.IsNamed && client.IsServedByAnotherUser) throw new RpcConnectionException("what answers there runs as another user; no token was shown");
+        await client.CallAsync("session.auth", RawJson.Parse($"{{\"{shown.Kind}\":{RawJson.FromString(shown.Token)}}}"), abandoned);
     }
 
     public int Fail(int exitCode, string line)

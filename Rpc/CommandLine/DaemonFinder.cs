@@ -41,17 +41,17 @@ internal sealed record DaemonFinder(IReadOnlyList<DaemonAddress> Addresses, stri
     /// (protocol 6.1), and sees every agent's runs. Read anew at every call: a daemon that has just started has just written them. They
     /// are for this machine only.
     /// </remarks>
-    public Credential? CredentialFor(DaemonAddress address) => Token is { } named ? new Credential("token", named) : HostCredentialFor(address);
+    public Credential? CredentialFor(DaemonAddress address) => Token is { } named ? new Credential("token", named, IsNamed: true) : HostCredentialFor(address);
 
     /// <summary>The host's, even where a token was named: for what only the host may do.</summary>
     public Credential? HostCredentialFor(DaemonAddress address)
     {
         if (address.IsLocal && Root is not null)
         {
-            if (TokenFile.TryRead(Root.HostTokenFile) is { } host) return new Credential("host_token", host);
-            if (Token is null && TokenFile.TryRead(Root.AuthTokenFile) is { } client) return new Credential("token", client);
+            if (TokenFile.TryRead(Root.HostTokenFile) is { } host) return new Credential("host_token", host, IsNamed: false);
+            if (Token is null && TokenFile.TryRead(Root.AuthTokenFile) is { } client) return new Credential("token", client, IsNamed: false);
         }
-        return Token is { } named ? new Credential("token", named) : null;
+        return Token is { } named ? new Credential("token", named, IsNamed: true) : null;
     }
 
     /// <summary>Connects to the first address that answers.</summary>
@@ -77,7 +77,8 @@ internal sealed record DaemonFinder(IReadOnlyList<DaemonAddress> Addresses, stri
 }
 
 /// <param name="Kind">The member of <c>session.auth</c> it goes into: <c>token</c> or <c>host_token</c>.</param>
-internal sealed record Credential(string Kind, string Token)
+/// <param name="IsNamed">Given by flag or variable, for whoever answers; else found in this user's files, for this user's daemon only.</param>
+internal sealed record Credential(string Kind, string Token, bool IsNamed)
 {
     public override string ToString() => Kind;   // never the token: a record would print it
 }

@@ -4,7 +4,7 @@ using CarServer.Rpc.Transport.Native;
 
 namespace CarServer.Rpc.Http;
 
-/// <summary>Who may come in at all, before any token is asked for: the caller's user, the Host header, the Origin header.</summary>
+/// <summary>Who may come in at all, before any token is asked for: the Host header and the Origin header; the caller's user is <see cref="PeerUser"/>'s.</summary>
 /// <remarks>
 /// A page that a browser loaded from the network can reach 127.0.0.1 too. <c>Origin</c> tells where it came from; <c>Host</c> tells
 /// when a foreign name was made to point here (DNS rebinding). Neither can be forged by a page.
@@ -31,27 +31,6 @@ internal sealed class Admission
         if (head.HasOrigin && !IsAllowedOrigin(Encoding.ASCII.GetString(head.Origin)))
             return new HttpRefusal(403, "Origin is not allowed; see --allow-origin");
         return null;
-    }
-
-    /// <summary>True when the system shows the caller to be another user of this machine. Root may look at us anyway and is let in.</summary>
-    /// <param name="unknownIsForeign">What to say of a caller on this machine whom the system does not know.</param>
-    public static bool IsAnotherUser(int descriptor, bool unix, bool unknownIsForeign)
-    {
-        uint? user;
-        if (unix)
-        {
-            user = Posix.UnixPeerUser(descriptor);
-        }
-        else
-        {
-            if (Posix.TcpEnds(descriptor) is not { } ends) return unknownIsForeign;
-            // Whoever comes from the address that he goes to is on this machine, whichever address it is.
-            bool here = IPAddress.IsLoopback(ends.Remote.Address) || ends.Remote.Address.Equals(ends.Local.Address);
-            if (!here) return false;   // another machine: the token decides
-            user = TcpOwner.Find(ends.Remote, ends.Local);
-            if (user is null && !OperatingSystem.IsLinux()) return false;
-        }
-        return user is { } known ? known != 0 && known != Posix.EffectiveUser() : unknownIsForeign;
     }
 
     internal bool IsOurHost(string host, IPAddress local)

@@ -101,10 +101,44 @@ public sealed class OtherUserTests
         await Assert.That(await SayAsOtherAsync(port, RawPeer.UpgradeRequest($"{address}:{port}"), $"{address}")).StartsWith("HTTP/1.1 403 ");
     }
 
-    private static Task<TestDaemon> StartAsync(params string[] arguments)
+    [Test]
+    public async Task Who_listens_in_the_daemons_place_is_shown_no_token_from_our_files()
+    {
+        SkipUnlessRootOnLinux();
+        using var shared = new SharedBinary();
+        using var theirs = new TempHome();
+        File.SetUnixFileMode(theirs.Path, (UnixFileMode)0b111_111_111);
+        using Process stranger = Process.Start(AsOther([shared.Path, "serve", "--bind", "127.0.0.1:0", "--no-socket", "--no-auth"], theirs))!;
+        try
+        {
+            string listening = (await stranger.StandardOutput.ReadLineAsync().Soon("the stranger's port"))!;
+            string url = listening["listening on ".Length..];
+            using var ours = new TempHome();
+            Directory.CreateDirectory(ours.TokenDirectory);
+            File.WriteAllText(ours.HostTokenFile, "host-secret");
+            File.WriteAllText(ours.AuthTokenFile, "auth-secret");
+
+            CommandOutcome outcome = await CarProcess.RunAsync(ours.Path, ["ping", "--url", url]);
+            await Assert.That(outcome.ExitCode).IsEqualTo(1).Because(outcome.ToString());
+            await Assert.That(outcome.Errors).Contains("runs as another user; no token was shown");
+            // A token that is named goes where it is told to.
+            await Assert.That((await CarProcess.RunAsync(ours.Path, ["ping", "--url", url, "--token", "named"])).ExitCode).IsEqualTo(0);
+        }
+        finally
+        {
+            stranger.Kill();
+        }
+    }
+
+    private static void SkipUnlessRootOnLinux()
     {
         if (!OperatingSystem.IsLinux()) Skip.Test("the owner of a TCP peer is known on Linux only");
-        if (Environment.UserName != "root") Skip.Test("needs root, to run a client as another user");
+        if (Environment.UserName != "root") Skip.Test("needs root, to become another user");
+    }
+
+    private static Task<TestDaemon> StartAsync(params string[] arguments)
+    {
+        SkipUnlessRootOnLinux();
         return TestDaemon.StartAsync(["--log-level", "info", .. arguments]);
     }
 
@@ -118,13 +152,7 @@ public sealed class OtherUserTests
     /// <summary>Runs a command as a user who owns nothing here; returns both its outputs together.</summary>
     private static async Task<(int ExitCode, string Output)> RunAsOtherAsync(string[] command)
     {
-        var start = new ProcessStartInfo("setpriv", [$"--reuid={OtherUser}", $"--regid={OtherUser}", "--clear-groups", "--", .. command])
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-            WorkingDirectory = "/",
-        };
-        using Process process = Process.Start(start)!;
+        using Process process = Process.Start(AsOther(command))!;
         try
         {
             Task<string> output = process.StandardOutput.ReadToEndAsync(), errors = process.StandardError.ReadToEndAsync();
@@ -135,6 +163,18 @@ public sealed class OtherUserTests
         {
             if (!process.HasExited) process.Kill(entireProcessTree: true);
         }
+    }
+
+    private static ProcessStartInfo AsOther(string[] command, TempHome? home = null)
+    {
+        var start = new ProcessStartInfo("setpriv", [$"--reuid={OtherUser}", $"--regid={OtherUser}", "--clear-groups", "--", .. command])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            WorkingDirectory = "/",
+        };
+        if (home is not null) start.Environment["CAR_HOME"] = home.In("own");   // made, and so owned, by the other user
+        return start;
     }
 
     /// <summary>The executable where everybody may run it: the checkout may lie in a private directory.</summary>

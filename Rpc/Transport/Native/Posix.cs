@@ -144,12 +144,15 @@ internal static unsafe partial class Posix
         if (getpeername(descriptor, address, &length) != 0 || Read(address) is not { } remote) return null;
         return (local, remote);
 
+        // A dual-stack socket spells its IPv4 peers as IPv6; the other end knows itself by the plain form.
+        static IPAddress Unmapped(IPAddress address) => address.IsIPv4MappedToIPv6 ? address.MapToIPv4() : address;
+
         static IPEndPoint? Read(byte* a)
         {
             int family = OperatingSystem.IsMacOS() ? a[1] : *(ushort*)a;
             int port = a[2] << 8 | a[3];
             if (family == 2) return new IPEndPoint(new IPAddress(new ReadOnlySpan<byte>(a + 4, 4)), port);
-            if (family == (OperatingSystem.IsMacOS() ? 30 : 10)) return new IPEndPoint(new IPAddress(new ReadOnlySpan<byte>(a + 8, 16)), port);
+            if (family == (OperatingSystem.IsMacOS() ? 30 : 10)) return new IPEndPoint(Unmapped(new IPAddress(new ReadOnlySpan<byte>(a + 8, 16))), port);
             return null;
         }
     }
