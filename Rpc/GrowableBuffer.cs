@@ -4,8 +4,8 @@ namespace CarServer.Rpc;
 
 /// <summary>A queue of bytes outside the managed heap: append at the end, consume from the front.</summary>
 /// <remarks>
-/// Grows with what is appended, never ahead of it by more than its own length, and gives its memory back to the system the moment it
-/// is emptied: a 32 MiB message must not stay resident until some later collection. The owner is a single thread or holds a lock, and
+/// Grows with what is appended, never ahead of it by more than its own length, and lets go of its memory the moment it is emptied: a
+/// 32 MiB message is no business of the collector's, and <see cref="IdleMemory"/> sees it back to the system. The owner is a single thread or holds a lock, and
 /// calls <see cref="Free"/> at the end; there is no finalizer.
 /// </remarks>
 internal unsafe struct GrowableBuffer

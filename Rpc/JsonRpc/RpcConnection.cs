@@ -56,6 +56,7 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel, IAnswerSi
     {
         _callbacks?.Close();
         _dispatcher.State.Sessions.Close(_session);
+        IdleMemory.Count((int)_session.StateBytes);   // garbage from now on, though nothing was allocated
     }
 
     public string NextCallbackId() => $"cb-{Interlocked.Increment(ref _lastCallback)}";

@@ -18,8 +18,11 @@ internal sealed class EventLoop : IDisposable
     /// <summary>How exact deadlines are. All of them are seconds.</summary>
     private const int SweepMilliseconds = 250;
 
-    /// <summary>After two waits of this length that bring nothing the loop tidies up and sleeps without a timeout.</summary>
+    /// <summary>How often a loop that is awake looks whether memory can be given back; after two looks with nothing between it sleeps without a timeout.</summary>
     private const int QuietMilliseconds = 500;
+
+    /// <summary>The tick count may lag behind the wait that has just ended by as much as a timer interrupt.</summary>
+    private const int ClockGrain = 20;
 
     [ThreadStatic] private static EventLoop? t_current;
 
@@ -143,17 +146,24 @@ internal sealed class EventLoop : IDisposable
     {
         t_current = this;
         Span<Ready> ready = new Ready[256];
-        long nextSweep = 0, mark = 0;
-        int quiet = 0;   // waits in a row that brought nothing
+        long nextSweep = 0, looked = 0, used = 0;
+        int quiet = 0;   // looks in a row that no event came before
         while (!_stopping)
         {
-            int n = _poller.Wait(ready, _timed.Count > 0 ? SweepMilliseconds : quiet < 2 ? QuietMilliseconds : -1);
-            quiet = n > 0 ? 0 : Math.Min(quiet + 1, 3);
-            if (quiet == 1) mark = IdleMemory.Used;
-            else if (quiet == 2) IdleMemory.TryGiveBack(mark, _log);
+            int n = _poller.Wait(ready, _timed.Count > 0 ? SweepMilliseconds : quiet < 2 ? QuietMilliseconds + ClockGrain : -1);
+            if (n > 0) quiet = 0;
             for (int i = 0; i < n; i++) Handle(ready[i]);
             RunPosted();
-            if (_timed.Count > 0 && Environment.TickCount64 is var now && now >= nextSweep)
+            long now = Environment.TickCount64;
+            if (now - looked >= QuietMilliseconds)
+            {
+                long before = used;
+                used = IdleMemory.Used;
+                looked = now;
+                if (n == 0) quiet++;
+                IdleMemory.GiveBackIfQuiet(before, used, _log);
+            }
+            if (_timed.Count > 0 && now >= nextSweep)
             {
                 nextSweep = now + SweepMilliseconds;
                 Sweep(now);

@@ -32,6 +32,7 @@ internal sealed class Server : IDisposable
     public Server(int maxConnections, ILogger log)
     {
         // Out of descriptors nobody could even be told 503, and the run store could open no file.
+        IdleMemory.KeepWhileBusy();
         int descriptors = Posix.RaiseDescriptorLimit();
         MaxConnections = Math.Min(maxConnections, descriptors - Math.Min(OtherDescriptors, descriptors / 2));
         if (MaxConnections < maxConnections)

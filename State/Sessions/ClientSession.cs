@@ -58,6 +58,9 @@ internal sealed class ClientSession(string clientId, IClientChannel channel, Ser
         }
     }
 
+    /// <summary>Octets of state that go with this session.</summary>
+    public long StateBytes => _runtime?.State.Bytes ?? 0;
+
     internal void MarkClosed()
     {
         _isClosed = true;
