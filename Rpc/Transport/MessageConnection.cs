@@ -116,7 +116,8 @@ internal sealed class MessageConnection(Connection connection, ILogger log) : IP
                 log.LogInformation("connection closed peer={Peer} reason=\"no session.auth in time\"", Peer);
                 Close(CloseCode.PolicyViolation, "no session.auth in time");
                 break;
-            case Purpose.SlowMessage when _messageBytes < Limits.SlowMessageBytes:
+            // While answers wait for it to read, we do not listen to it either: its silence says nothing.
+            case Purpose.SlowMessage when _messageBytes < Limits.SlowMessageBytes && !connection.IsBackedUp:
                 log.LogInformation("connection closed peer={Peer} reason=\"message comes too slowly\"", Peer);
                 Close(CloseCode.PolicyViolation, "message comes too slowly");
                 break;

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using CarServer.Rpc.Methods;
 using CarServer.RunStore;
 using CarServer.State.Engine;
 using CarServer.State.Events;
@@ -67,7 +68,7 @@ internal static class StateCases
 
         void Submit(Runtime runtime, Appender appender)
         {
-            ActionProposal parsed = JsonSerializer.Deserialize(proposal, EngineJson.Default.ActionProposal)!;
+            ActionProposal parsed = JsonSerializer.Deserialize(proposal, ProposalMethodsJson.Default.ActionProposal)!;
             ProposalResult result = runtime.SubmitAsync(parsed, null, CancellationToken.None).GetAwaiter().GetResult();
             if (result.Results[^1].Status != ActionStatus.Succeeded) throw new InvalidOperationException(result.Results[^1].Error);
             appender.FlushAsync().GetAwaiter().GetResult();

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Threading.Channels;
+using CarServer.Rpc.Methods;
 using CarServer.RunStore;
 using CarServer.State.Engine;
 using CarServer.State.Events;
@@ -26,7 +27,7 @@ internal sealed class TestEngine : IAsyncDisposable
     public FakeTools Tools { get; } = new();
     public Runtime Runtime { get; }
 
-    public static ActionProposal Parse(string json) => JsonSerializer.Deserialize(json, EngineJson.Default.ActionProposal)!;
+    public static ActionProposal Parse(string json) => JsonSerializer.Deserialize(json, ProposalMethodsJson.Default.ActionProposal)!;
 
     /// <summary>Submits actions given as the inside of a JSON array.</summary>
     public Task<ProposalResult> SubmitAsync(string actions, string? tenant = null, CancellationToken abandoned = default) =>

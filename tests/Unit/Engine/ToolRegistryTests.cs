@@ -1,4 +1,5 @@
 using System.Text.Json;
+using CarServer.Rpc.Methods;
 using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Engine;
@@ -74,11 +75,11 @@ public class ToolRegistryTests
     [Test]
     public async Task Unset_fields_are_left_out()
     {
-        await Assert.That(JsonSerializer.Serialize(Tool("t"), EngineJson.Default.ToolDefinition))
+        await Assert.That(JsonSerializer.Serialize(Tool("t"), ToolsMethodsJson.Default.ToolDefinition))
             .IsEqualTo("""{"name":"t","description":"","parameters":{},"idempotent":false}""");
         const string Full = """{"name":"t","description":"d","parameters":{"type":"object"},"returns":{},"idempotent":true,"cache_ttl_secs":5,"rate_limit":{"max_calls":1,"interval_secs":0.5}}""";
-        ToolDefinition read = JsonSerializer.Deserialize(Full, EngineJson.Default.ToolDefinition)!;
-        await Assert.That(JsonSerializer.Serialize(read, EngineJson.Default.ToolDefinition)).IsEqualTo(Full);
+        ToolDefinition read = JsonSerializer.Deserialize(Full, ToolsMethodsJson.Default.ToolDefinition)!;
+        await Assert.That(JsonSerializer.Serialize(read, ToolsMethodsJson.Default.ToolDefinition)).IsEqualTo(Full);
     }
 
     private const string Schema = """
