@@ -1,0 +1,35 @@
+using System.CommandLine;
+using CarServer.RunStore;
+
+namespace CarServer.Rpc.CommandLine.Runs;
+
+internal static class GcCommand
+{
+    public static Verb Build(Surroundings surroundings)
+    {
+        var command = new Verb("gc", "Remove the finished runs that the retention settings no longer keep. The daemon does so by itself too; needs the host token.");
+        var dryRun = new Option<bool>("--dry-run") { Description = "Remove nothing, tell what would go." };
+        var json = new Option<bool>("--json") { Description = "As JSON, the way the daemon says it." };
+        command.Options.Add(dryRun);
+        command.Options.Add(json);
+        var verb = new ClientVerb(command, surroundings);
+        command.SetAction((parsed, _) => verb.RunAsync(parsed, async (client, deadline) =>
+        {
+            RawJson said = await client.CallAsync("runs.gc", RawJson.Parse(parsed.GetValue(dryRun) ? """{"dry_run":true}""" : "{}"), deadline);
+            if (parsed.GetValue(json)) surroundings.PrintLine(IndentedJson.From(said));
+            else Print(new Screen(surroundings), RunsWire.Read("runs.gc", said, RunsWire.Default.CollectedRuns));
+            return ExitCode.Ok;
+        }));
+        return command;
+    }
+
+    private static void Print(Screen screen, CollectedRuns collected)
+    {
+        foreach (CollectedRun run in collected.Removed)
+        {
+            string line = $"{(collected.DryRun ? "would remove" : "removed")} {TerminalText.OneLine(run.RunId)}  ";
+            screen.Line(line + TerminalText.OneLine($"{run.AgentId}  {RunWords.Status(run.Status)}  started {TimeText.Of(run.StartedAt)}  {run.Reason}"));
+        }
+        if (collected.Removed.Count == 0) screen.Note(collected.DryRun ? "nothing would be removed" : "nothing to remove");
+    }
+}
