@@ -41,7 +41,11 @@ internal static class HtmlExport
                     break;
                 case RunTurn turn:
                     turns.Add(TurnGlance.Of(turn));
-                    WriteBlock(target, "class=\"turn\"", record.Utf8);
+                    WriteBlock(target, "class=\"record\"", record.Utf8);
+                    break;
+                default:
+                    turns.Add(TurnGlance.Unreadable(turns.Count));
+                    WriteBlock(target, "class=\"record\"", record.Utf8);
                     break;
             }
         }

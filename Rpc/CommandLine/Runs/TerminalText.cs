@@ -32,10 +32,10 @@ internal static class TerminalText
         return Escape(line.ToString());
     }
 
-    /// <summary>Its own lines, each safe to print; a final newline makes no empty one.</summary>
+    /// <summary>Its own lines, each safe to print; a final newline makes no empty one. A carriage return alone would write over the line: it is shown.</summary>
     public static string[] Lines(string text)
     {
-        string[] lines = text.ReplaceLineEndings("\n").Split('\n');
+        string[] lines = text.Replace("\r\n", "\n").Split('\n');
         if (lines.Length > 1 && lines[^1].Length == 0) lines = lines[..^1];
         return Array.ConvertAll(lines, line => Escape(line.Replace("\t", Tab)));
     }

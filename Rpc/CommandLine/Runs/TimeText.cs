@@ -13,7 +13,7 @@ internal static class TimeText
         { Ticks: < 0 } => "0 ms",   // a clock that was set back in between
         { TotalMilliseconds: < 10 } => Number(duration.TotalMilliseconds, "0.#", "ms"),
         { TotalMilliseconds: < 999.5 } => Number(duration.TotalMilliseconds, "0", "ms"),
-        { TotalSeconds: < 59.95 } => Number(duration.TotalSeconds, "0.#", "s"),
+        { TotalSeconds: < 60 } => Number(duration.TotalSeconds, "0.#", "s"),
         { TotalHours: < 1 } => $"{duration.Minutes} min {duration.Seconds} s",
         { TotalDays: < 1 } => $"{duration.Hours} h {duration.Minutes} min",
         _ => $"{duration.Days} d {duration.Hours} h",

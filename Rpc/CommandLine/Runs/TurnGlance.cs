@@ -26,6 +26,9 @@ internal sealed record TurnGlance(int Index, string Tool, TurnOutcome Outcome, s
             ValueText.Glance(turn.Output));
     }
 
+    /// <summary>For a record that this version cannot read: it is there, and somebody should look.</summary>
+    public static TurnGlance Unreadable(int index) => new(index, NoTool, TurnOutcome.Doubted, "unreadable", null, null, "", "");
+
     /// <summary>What kept it from happening goes first, then how it ended, then what was thought of it.</summary>
     private static (TurnOutcome, string) Judge(RunTurn turn) => turn switch
     {

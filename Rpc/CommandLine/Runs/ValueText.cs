@@ -21,7 +21,7 @@ internal static class ValueText
         return lines;
     }
 
-    /// <summary>The gist of a value on one line: the members of an object, its inner values as JSON.</summary>
+    /// <summary>The gist of a value on one line: the members of an object that are not empty, inner values as JSON.</summary>
     public static string Glance(RawJson? value)
     {
         if (value is not { } given || given.IsNull) return "";
@@ -31,10 +31,10 @@ internal static class ValueText
         var gist = new StringBuilder();
         while (gist.Length < MaxGlance && reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            if (gist.Length > 0) gist.Append(", ");
-            gist.Append(Text(ref reader)).Append(": ");
+            string name = Text(ref reader);
             reader.Read();
-            gist.Append(reader.TokenType == JsonTokenType.String ? Text(ref reader) : RawJsonConverter.ReadValue(ref reader).ToString());
+            string member = reader.TokenType == JsonTokenType.String ? Text(ref reader) : RawJsonConverter.ReadValue(ref reader).ToString();
+            if (member.Length > 0) gist.Append(gist.Length > 0 ? ", " : "").Append(name).Append(": ").Append(member);
         }
         return Clip(TerminalText.OneLine(gist.ToString()));
     }

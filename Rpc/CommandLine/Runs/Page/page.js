@@ -7,7 +7,7 @@ const parse = (block) => (block ? JSON.parse(block.textContent) : null);
 const run = parse($('overview'));
 const started = parse($('started'));
 const ended = parse($('ended'));
-const blocks = document.querySelectorAll('script.turn');   // the k-th belongs to the k-th turn of the overview
+const blocks = document.querySelectorAll('script.record');   // the k-th belongs to the k-th turn of the overview
 const outcomes = { ok: 'ok', failed: 'failed', rejected: 'rejected by policy', doubted: 'not verified' };
 const longest = run.turns.reduce((most, turn) => Math.max(most, turn.ms ?? 0), 0);
 
@@ -77,10 +77,10 @@ function strip() {
   const count = run.turns.length, wide = $('strip').clientWidth;
   const gap = count > 120 ? 1 : count > 40 ? 2 : 4;
   const width = Math.max(3, Math.min(26, Math.floor(wide / Math.max(count, 1)) - gap));
-  const rows = Math.ceil(count / Math.max(1, Math.floor((wide + gap) / (width + gap))));
+  const lines = Math.ceil(count / Math.max(1, Math.floor((wide + gap) / (width + gap))));
   $('strip').style.setProperty('--width', width + 'px');
   $('strip').style.setProperty('--gap', gap + 'px');
-  $('strip').style.setProperty('--tall', (rows > 4 ? 22 : rows > 1 ? 34 : 64) + 'px');
+  $('strip').style.setProperty('--tall', (lines > 4 ? 22 : lines > 1 ? 34 : 64) + 'px');
   $('strip').append(...run.turns.map((turn, place) => {
     const mark = element('span', { className: 'mark', outcome: turn.outcome, title: [`#${turn.index} ${turn.tool}`, turn.word, turn.took].filter(Boolean).join(', ') });
     if (longest > 0) mark.style.setProperty('--height', turn.ms === undefined ? '7%' : 12 + 88 * share(turn.ms) + '%');
@@ -89,12 +89,12 @@ function strip() {
   }));
   $('strip').addEventListener('click', ({ target }) => {
     if (target.dataset.place === undefined) return;
-    rows_[target.dataset.place].hidden = false;
+    rows[target.dataset.place].hidden = false;
     open(Number(target.dataset.place), true);
   });
   const slowest = run.turns.find((turn) => turn.ms === longest);
   $('scale-note').textContent = count === 0 ? ''
-    : longest > 0 ? `A mark is a turn, its height the time it took; the longest took ${slowest.took}.`
+    : longest > 0 ? `A mark is a turn, its height the time it took, at most ${slowest.took}; flat ones do not tell.`
     : 'A mark is a turn; none tells how long it took.';
   $('legend').append(...Object.entries(outcomes).filter(([kind]) => run.turns.some((turn) => turn.outcome === kind))
     .map(([kind, name]) => element('span', { text: name, outcome: kind })));
@@ -102,7 +102,7 @@ function strip() {
 
 // ---- the turns
 
-const rows_ = [];
+const rows = [];
 
 function row(turn, place) {
   const took = element('span', { className: 'took' });
@@ -181,17 +181,17 @@ function mark(place) {
   $('strip').children[place]?.classList.add('current');
 }
 
-const shownPlaces = () => rows_.flatMap((item, place) => (item.hidden ? [] : [place]));
+const shownPlaces = () => rows.flatMap((item, place) => (item.hidden ? [] : [place]));
 
 function go(place) {
   if (place === undefined) return;
-  const summary = rows_[place].querySelector('summary');
+  const summary = rows[place].querySelector('summary');
   summary.focus({ preventScroll: true });
-  rows_[place].scrollIntoView({ block: 'nearest' });
+  rows[place].scrollIntoView({ block: 'nearest' });
 }
 
 function open(place, wanted) {
-  rows_[place].querySelector('details').open = wanted;
+  rows[place].querySelector('details').open = wanted;
   go(place);
 }
 
@@ -200,7 +200,7 @@ const keys = {
   k: () => go(shownPlaces().findLast((place) => place < current)),
   n: () => go(shownPlaces().find((place) => place > current && run.turns[place].outcome !== 'ok') ?? shownPlaces().find((place) => run.turns[place].outcome !== 'ok')),
   o: () => {
-    const details = shownPlaces().map((place) => rows_[place].querySelector('details'));
+    const details = shownPlaces().map((place) => rows[place].querySelector('details'));
     const wanted = details.some((one) => !one.open);
     details.slice(0, mostOpen).forEach((one) => { one.open = wanted; });
   },
@@ -247,7 +247,7 @@ function filters() {
   $('tool').append(element('option', { value: '', text: `all ${tools.length} tools` }),
     ...tools.map(([name, times]) => element('option', { value: 'is ' + name, text: `${name} (${times})` })));
   $('tool').hidden = tools.length < 2;
-  $('tools').hidden = run.turns.length === 0;
+  $('tools').hidden = $('keys').hidden = run.turns.length === 0;
   $('tool').addEventListener('change', filter);
   let waiting;
   $('search').addEventListener('input', () => {
@@ -270,7 +270,7 @@ function filter() {
   let count = 0;
   run.turns.forEach((turn, place) => {
     const shown = (chosen.size === 0 || chosen.has(turn.outcome)) && (!tool || tool === 'is ' + turn.tool) && found(place);
-    rows_[place].hidden = !shown;
+    rows[place].hidden = !shown;
     $('strip').children[place].classList.toggle('out', !shown);
     count += shown;
   });
@@ -286,8 +286,9 @@ head();
 $('page').hidden = false;
 clampIntent();
 strip();
-rows_.push(...run.turns.map(row));
-$('turns').append(...rows_, end());
+rows.push(...run.turns.map(row));
+$('turns').style.setProperty('--names', Math.min(20, run.turns.reduce((most, turn) => Math.max(most, turn.tool.length), 4)) + 'ch');
+$('turns').append(...rows, end());
 filters();
 filter();
 const linked = run.turns.findIndex((turn) => location.hash === `#turn-${turn.index}`);
