@@ -11,6 +11,7 @@ namespace CarServer.Rpc.CommandLine.Runs;
 internal sealed class LiveRun
 {
     private int _known;
+    private bool _hasBegun;
     private bool _hasEnded;
 
     /// <summary>Turns shown or given up, which is also the index of the next.</summary>
@@ -32,16 +33,18 @@ internal sealed class LiveRun
     /// <summary>A record of an event. True: it is the next, show it now.</summary>
     public bool TakeLive(RunRecord? record) => record switch
     {
+        RunStarted => Begin(),
         RunTurn turn when turn.Index == Next => Show(turn),
-        RunEnded ended when _known <= Next => Show(ended),
+        RunEnded when _known <= Next => End(),
         _ => false,
     };
 
     /// <summary>A record of the trace or of a subscription's answer. True: show it now. What it skips is not there any more.</summary>
     public bool TakeStored(RunRecord? record) => record switch
     {
+        RunStarted => Begin(),
         RunTurn turn when turn.Index >= Next => Show(turn),
-        RunEnded ended => Show(ended),
+        RunEnded => End(),
         _ => false,
     };
 
@@ -52,15 +55,23 @@ internal sealed class LiveRun
         IsOver |= _hasEnded;
     }
 
+    private bool Begin()
+    {
+        bool first = !_hasBegun;
+        _hasBegun = true;
+        return first;
+    }
+
     private bool Show(RunTurn turn)
     {
         Next = turn.Index + 1;
         return true;
     }
 
-    private bool Show(RunEnded _)
+    private bool End()
     {
-        if (IsOver) return false;
-        return _hasEnded = IsOver = true;
+        bool first = !IsOver;
+        _hasEnded = IsOver = true;
+        return first;
     }
 }
