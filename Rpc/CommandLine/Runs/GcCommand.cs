@@ -27,8 +27,8 @@ internal static class GcCommand
     {
         foreach (CollectedRun run in collected.Removed)
         {
-            string line = $"{(collected.DryRun ? "would remove" : "removed")} {TerminalText.OneLine(run.RunId)}  ";
-            screen.Line(line + TerminalText.OneLine($"{run.AgentId}  {RunWords.Status(run.Status)}  started {TimeText.Of(run.StartedAt)}  {run.Reason}"));
+            string[] told = [run.RunId, run.AgentId, RunWords.Status(run.Status), $"started {TimeText.Of(run.StartedAt)}", run.Reason];
+            screen.Line($"{(collected.DryRun ? "would remove" : "removed")} {string.Join("  ", told.Select(TerminalText.OneLine))}");
         }
         if (collected.Removed.Count == 0) screen.Note(collected.DryRun ? "nothing would be removed" : "nothing to remove");
     }

@@ -19,6 +19,8 @@ internal static class RunsCommand
         foreach (Func<Surroundings, Verb> build in (ReadOnlySpan<Func<Surroundings, Verb>>)
             [ListCommand.Build, ShowCommand.Build, WatchCommand.Build, ExportCommand.Build, GcCommand.Build])
             command.Subcommands.Add(build(surroundings));
+        // The parser's own words for a command that is missing, or is none of these, do not name it.
+        command.SetAction((Action<ParseResult>)(_ => throw new UsageException($"runs needs one of {string.Join(", ", command.Subcommands.Select(one => one.Name))} (see car-server runs --help)")));
         return command;
     }
 
