@@ -11,7 +11,7 @@ internal sealed record Surroundings(Func<string, string?> Environment, Platform 
         System.Environment.GetEnvironmentVariable, StateRoot.ThisPlatform, System.Environment.CurrentDirectory,
         Console.OpenStandardInput(), Console.OpenStandardOutput(), new StreamWriter(Console.OpenStandardError()) { AutoFlush = true })
     {
-        Columns = () => Console.IsOutputRedirected ? null : Console.WindowWidth,
+        Columns = () => Console.IsOutputRedirected ? null : Math.Max(Console.WindowWidth, 1),
     };
 
     public StateRoot Root() => StateRoot.Resolve(Environment, Platform);

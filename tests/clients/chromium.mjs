@@ -42,7 +42,7 @@ export async function startChromium() {
 
   return {
     /** Opens a file. What went wrong in it and what it asked for are kept from before its first byte. */
-    async open(file, { width = 1280, height = 900, dark = false } = {}) {
+    async open(file, { width = 1280, height = 900, dark = false, media = 'screen' } = {}) {
       const { targetId } = await send('Target.createTarget', { url: 'about:blank' });
       const { sessionId } = await send('Target.attachToTarget', { targetId, flatten: true });
       const call = (method, params) => send(method, params, sessionId);
@@ -60,7 +60,7 @@ export async function startChromium() {
       });
       for (const domain of ['Page', 'Runtime', 'Log', 'Network']) await call(`${domain}.enable`);
       await call('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 1, mobile: false });
-      await call('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }] });
+      await call('Emulation.setEmulatedMedia', { media, features: [{ name: 'prefers-color-scheme', value: dark ? 'dark' : 'light' }] });
       await call('Page.navigate', { url: `file://${file}` });
       await done;
 
@@ -76,12 +76,8 @@ export async function startChromium() {
         await call('Input.dispatchKeyEvent', { type: 'keyDown', key, text, windowsVirtualKeyCode: code });
         await call('Input.dispatchKeyEvent', { type: 'keyUp', key, windowsVirtualKeyCode: code });
       };
-      page.screenshot = async (name, { whole = false } = {}) => {
-        const { data } = await call('Page.captureScreenshot', { format: 'png', captureBeyondViewport: whole });
-        await writeFile(name, Buffer.from(data, 'base64'));
-      };
-      page.pdf = async (name) => {
-        const { data } = await call('Page.printToPDF', { printBackground: false, preferCSSPageSize: true });
+      page.screenshot = async (name) => {
+        const { data } = await call('Page.captureScreenshot', { format: 'png' });
         await writeFile(name, Buffer.from(data, 'base64'));
       };
       page.close = () => send('Target.closeTarget', { targetId });

@@ -39,8 +39,8 @@ internal sealed class RunLines(Screen screen)
     {
         string index = $"#{turn.Index}".PadRight(IndexColumns), word = turn.Word.PadRight(WordColumns);
         string took = turn.Took is null ? "" : turn.Took + "  ";
-        string gist = turn.Given + (turn.Came.Length > 0 ? $" → {turn.Came}" : "");
+        string gist = string.Join(" ", ((string[])[turn.Given, turn.Came.Length > 0 ? $"→ {turn.Came}" : ""]).Where(part => part.Length > 0));
         int taken = index.Length + word.Length + TerminalText.Width(turn.Tool) + took.Length + 4;
-        return $"{screen.Dim(index)} {screen.Outcome(turn.Outcome, word)} {screen.Bold(turn.Tool)}  {took}{screen.Dim(screen.Fit(gist, taken))}";
+        return $"{screen.Dim(index)} {screen.Outcome(turn.Outcome, word)} {screen.Bold(turn.Tool)}  {took}{screen.Dim(screen.Fit(gist, taken))}".TrimEnd();
     }
 }

@@ -33,7 +33,7 @@ internal static class ValueText
         {
             string name = Text(ref reader);
             reader.Read();
-            string member = reader.TokenType == JsonTokenType.String ? Text(ref reader) : RawJsonConverter.ReadValue(ref reader).ToString();
+            string member = reader.TokenType == JsonTokenType.String ? Text(ref reader).Trim() : RawJsonConverter.ReadValue(ref reader).ToString();
             if (member.Length > 0) gist.Append(gist.Length > 0 ? ", " : "").Append(name).Append(": ").Append(member);
         }
         return Clip(TerminalText.OneLine(gist.ToString()));

@@ -80,7 +80,7 @@ function strip() {
   const lines = Math.ceil(count / Math.max(1, Math.floor((wide + gap) / (width + gap))));
   $('strip').style.setProperty('--width', width + 'px');
   $('strip').style.setProperty('--gap', gap + 'px');
-  $('strip').style.setProperty('--tall', (lines > 4 ? 22 : lines > 1 ? 34 : 64) + 'px');
+  $('strip').style.setProperty('--tall', (longest === 0 || lines > 4 ? 22 : lines > 1 ? 34 : 64) + 'px');
   $('strip').append(...run.turns.map((turn, place) => {
     const mark = element('span', { className: 'mark', outcome: turn.outcome, title: [`#${turn.index} ${turn.tool}`, turn.word, turn.took].filter(Boolean).join(', ') });
     if (longest > 0) mark.style.setProperty('--height', turn.ms === undefined ? '7%' : 12 + 88 * share(turn.ms) + '%');

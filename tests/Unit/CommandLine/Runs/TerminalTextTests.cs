@@ -73,7 +73,7 @@ internal sealed class TerminalTextTests
     public async Task A_value_is_an_outline(string json, string lines) => await Assert.That(string.Join('|', ValueText.Lines(RawJson.Parse(json)))).IsEqualTo(lines);
 
     [Test]
-    [Arguments("""{"command":"ls  -la\n","cwd":"/","empty":"","deep":{"a":[1, 2]}}""", """command: ls -la , cwd: /, deep: {"a":[1,2]}""")]
+    [Arguments("""{"command":"ls  -la\n","cwd":"/","empty":"","deep":{"a":[1, 2]}}""", """command: ls -la, cwd: /, deep: {"a":[1,2]}""")]
     [Arguments("\"a\\nb\"", "a b")]
     [Arguments("[1, 2]", "[1,2]")]
     [Arguments("null", "")]
