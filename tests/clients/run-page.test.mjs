@@ -135,7 +135,7 @@ test('runs without turns, without an end and with an end that nobody told', asyn
   for (const [runId, lines, words] of [
     ['none', [startedLine('none', 'Nothing came of this'), endedLine('none', 0.004, { status: 'give_up' })], /No turn was recorded\.[^]*completed: give up/],
     ['incomplete', [startedLine('incomplete', 'Cut short'), turnLine(0, { tool: 't' }), endedLine('incomplete', 60)], /incomplete,/],
-    ['open', [startedLine('open', 'Still going'), turnLine(0, {})], /in progress when this page was made/],
+    ['open', [startedLine('open', 'Still going'), turnLine(0, {}), turnLine(1, { verifier_verdict: 'a word of tomorrow' })], /unreadable[^]*in progress when this page was made/],
   ]) {
     const page = await pageOf(runId, lines);
     await assertCalm(page, lines.filter((line) => line.record === 'turn').length);

@@ -33,7 +33,12 @@ internal static class ExportCommand
                 var records = new TraceReader(client, parsed.GetValue(run)!).RecordsAsync(0, deadline);
                 try
                 {
-                    if (path is null) await WriteAsync(surroundings.Out);
+                    if (path is null)
+                    {
+                        var buffered = new BufferedStream(surroundings.Out, PrivateOutput.BufferBytes);
+                        await WriteAsync(buffered);
+                        buffered.Flush();
+                    }
                     else await PrivateOutput.WriteAsync(path, WriteAsync);
                     return ExitCode.Ok;
                 }

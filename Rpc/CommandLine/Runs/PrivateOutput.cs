@@ -5,6 +5,8 @@ namespace CarServer.Rpc.CommandLine.Runs;
 /// <summary>A file that only its owner may read, and that nobody ever sees half written.</summary>
 internal static class PrivateOutput
 {
+    public const int BufferBytes = 64 * 1024;
+
     /// <summary>Refuses what a new file must not take the place of. A device would be lost: what is renamed onto its name replaces it.</summary>
     /// <exception cref="UsageException">It is no place for a file.</exception>
     public static string Check(string path)
@@ -22,7 +24,7 @@ internal static class PrivateOutput
         try
         {
             await using (FileStream file = PrivateFiles.Open(unfinished))
-            await using (var buffered = new BufferedStream(file, 64 * 1024))
+            await using (var buffered = new BufferedStream(file, BufferBytes))
                 await body(buffered);
             File.Move(unfinished, path, overwrite: true);
         }

@@ -3,7 +3,8 @@ namespace CarServer.Rpc.CommandLine.Runs;
 /// <summary>Where the lines for people go: colours and a width on a terminal, neither elsewhere.</summary>
 internal sealed class Screen
 {
-    private const string ResetCode = "\e[0m";
+    /// <summary>A very narrow terminal wraps; a column of single letters would tell nothing.</summary>
+    private const int MinColumns = 16;
 
     private readonly Surroundings _surroundings;
     private readonly bool _colours;
@@ -39,8 +40,5 @@ internal sealed class Screen
     /// <summary>Cuts text that has no colours yet to what is left of a line.</summary>
     public string Fit(string text, int taken) => Columns is { } columns ? TerminalText.Cut(text, Math.Max(columns - taken, MinColumns)) : text;
 
-    /// <summary>A very narrow terminal wraps; a column of single letters would tell nothing.</summary>
-    private const int MinColumns = 16;
-
-    private string Style(string code, string text) => _colours && text.Length > 0 ? $"\e[{code}m{text}{ResetCode}" : text;
+    private string Style(string code, string text) => _colours && text.Length > 0 ? $"\e[{code}m{text}\e[0m" : text;
 }

@@ -21,8 +21,8 @@ internal sealed record TurnGlance(int Index, string Tool, TurnOutcome Outcome, s
         double? duration = turn.CliOutcome?.DurationMs;
         string given = ValueText.Glance(turn.Parameters);
         return new TurnGlance(
-            turn.Index, turn.Tool is null ? NoTool : TerminalText.OneLine(turn.Tool), outcome, word, duration, duration is { } ms ? TimeText.OfMilliseconds(ms) : null,
-            given is "" or "{}" && turn.Prompt is { } prompt ? ValueText.Glance(RawJson.FromString(prompt)) : given,
+            turn.Index, TerminalText.OneLine(turn.Tool ?? "") is { Length: > 0 } tool ? tool : NoTool, outcome, word, duration, duration is { } ms ? TimeText.OfMilliseconds(ms) : null,
+            given.Length == 0 && turn.Prompt is { } prompt ? ValueText.Glance(RawJson.FromString(prompt)) : given,
             ValueText.Glance(turn.Output));
     }
 
