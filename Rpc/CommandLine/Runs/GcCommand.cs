@@ -25,11 +25,22 @@ internal static class GcCommand
 
     private static void Print(Screen screen, CollectedRuns collected)
     {
+        string done = collected.DryRun ? "would remove" : "removed";
         foreach (CollectedRun run in collected.Removed)
         {
-            string[] told = [run.RunId, run.AgentId, RunWords.Status(run.Status), $"started {TimeText.Of(run.StartedAt)}", run.Reason];
-            screen.Line($"{(collected.DryRun ? "would remove" : "removed")} {string.Join("  ", told.Select(TerminalText.OneLine))}");
+            string[] told = [run.RunId, run.AgentId, RunWords.Status(run.Status), $"started {TimeText.Of(run.StartedAt)}", Why(run.Reason, collected)];
+            screen.Line($"{done} {string.Join("  ", told.Select(TerminalText.OneLine))}");
         }
-        if (collected.Removed.Count == 0) screen.Note(collected.DryRun ? "nothing would be removed" : "nothing to remove");
+        if (collected.RemovedCount > collected.Removed.Count) screen.Line($"{done} {RunWords.Count(collected.RemovedCount - collected.Removed.Count, "more run")}");
+        if (collected.JournalsRemoved > 0) screen.Line($"{done} {RunWords.Count(collected.JournalsRemoved, "journal")} of connections");
+        if (collected.Removed.Count + collected.JournalsRemoved == 0) screen.Note("nothing to remove");
     }
+
+    /// <summary>The reason is the name of the setting that was exceeded; a setting of another version is named as it is.</summary>
+    private static string Why(string reason, CollectedRuns collected) => reason switch
+    {
+        "max_per_agent" => $"beyond the agent's newest {collected.MaxPerAgent}",
+        "max_age_days" => $"older than {RunWords.Count(collected.MaxAgeDays, "day")}",
+        _ => reason,
+    };
 }

@@ -20,7 +20,9 @@ internal sealed record TraceEvent(string RunId, RawJson Record, int Cursor, RunS
 /// <summary><c>runs.trace.lagged</c>: turns up to the cursor were dropped, and nothing newer will tell.</summary>
 internal sealed record TraceLagged(string RunId, int Cursor, RunStatus Status, bool Subscribed);
 
-internal sealed record CollectedRuns(bool DryRun, IReadOnlyList<CollectedRun> Removed);
+/// <param name="Removed">Some of them when they are too many for an answer.</param>
+internal sealed record CollectedRuns(
+    bool DryRun, IReadOnlyList<CollectedRun> Removed, int MaxPerAgent, int MaxAgeDays, int RemovedCount = 0, int JournalsRemoved = 0);
 
 internal sealed record CollectedRun(string RunId, string AgentId, RunStatus Status, DateTime StartedAt, string Reason);
 

@@ -96,14 +96,15 @@ internal sealed class RunViewTests
         await Assert.That(asked).Contains("\"method\":\"runs.gc\",\"params\":{" + (option is null ? "}" : "\"dry_run\":true}"));
         await peer.SendTextAsync($$"""
             {"jsonrpc":"2.0","id":1,"result":{"dry_run":{{(option is null ? "false" : "true")}},"removed":[
-              {"run_id":"r-1","agent_id":"a","status":"completed","started_at":"2026-01-02T03:04:05Z","ended_at":"2026-01-02T03:04:06Z","reason":"older than 30 days"}],
-              "max_per_agent":50,"max_age_days":30} }
+              {"run_id":"r-1","agent_id":"a","status":"completed","started_at":"2026-01-02T03:04:05Z","ended_at":"2026-01-02T03:04:06Z","reason":"max_age_days"}],
+              "removed_count":3,"journals_removed":1,"max_per_agent":50,"max_age_days":30} }
             """.ReplaceLineEndings(""));
         await peer.ReadCloseAsync();
         peer.Dispose();
         await Assert.That(await running).IsEqualTo(0).Because(_error.ToString());
         await Assert.That(Shown).StartsWith(line);
-        await Assert.That(Shown).EndsWith("older than 30 days\n");
+        string done = line[..line.IndexOf(" r-1", StringComparison.Ordinal)];
+        await Assert.That(Shown).EndsWith($"  older than 30 days\n{done} 2 more runs\n{done} 1 journal of connections\n");
     }
 
     private string Shown => Encoding.UTF8.GetString(_out.ToArray());
