@@ -18,7 +18,7 @@ internal sealed class ServerState : IAsyncDisposable
         _config = config;
         Clock = config.Clock;
         Log = config.LoggerFactory.CreateLogger("state");
-        Appender = new Appender(config.LoggerFactory.CreateLogger("disk"));
+        Appender = new Appender(config.LoggerFactory.CreateLogger("disk"), config.Durability, clock: Clock);
         Runs = new RunRegistry(RunCatalog.ForJournalDirectory(config.JournalDirectory), Appender, config.LoggerFactory.CreateLogger("runs"), config.Clock);
         Sessions = new SessionRegistry(this);
         Info = new DaemonInfo { StartedAt = Clock.GetUtcNow().UtcDateTime, IsPrimary = config.IsPrimary };

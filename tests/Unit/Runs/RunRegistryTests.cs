@@ -399,12 +399,12 @@ public sealed class RunRegistryTests
         private readonly Appender _appender;
         private readonly bool _ownsHome;
 
-        public House(Appender.GatherWrite? disk = null) : this(new TempHome(), disk) => _ownsHome = true;
+        public House(FaultyDisk.GatherWrite? disk = null) : this(new TempHome(), disk) => _ownsHome = true;
 
-        public House(TempHome home, Appender.GatherWrite? disk = null)
+        public House(TempHome home, FaultyDisk.GatherWrite? disk = null)
         {
             Home = home;
-            _appender = new Appender(NullLogger.Instance, disk);
+            _appender = new Appender(NullLogger.Instance, disk: new FaultyDisk { OnWrite = disk });
             Runs = new RunRegistry(RunCatalog.ForJournalDirectory(home.Journals), _appender, Log, Clock);
         }
 
