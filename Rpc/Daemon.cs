@@ -70,7 +70,11 @@ internal sealed class Daemon : IAsyncDisposable
         using ILoggerFactory logs = Logging.Create(options.LogLevel, options.LogFormat);
         await using var daemon = new Daemon(options, logs);
         foreach (string notice in notices) daemon._log.LogWarning("{Notice}", notice);
-        if (daemon._state.Info.IsPrimary) await daemon._state.Runs.RecoverAsync();
+        if (daemon._state.Info.IsPrimary)
+        {
+            await daemon._state.Housekeeping.RecoverAsync();
+            daemon._state.Housekeeping.Start();
+        }
         daemon.WriteTokens();
         daemon.Listen();
 

@@ -65,19 +65,30 @@ internal static class PrivateFiles
     public static FileStream Open(string path, out string? newBelow)
     {
         newBelow = null;
-        bool exists = File.Exists(path);
-        if (!exists && Path.GetDirectoryName(path) is { Length: > 0 } directory) newBelow = CreateDirectory(directory) ?? directory;
-        var options = new FileStreamOptions
-        {
-            Mode = exists ? FileMode.Open : FileMode.CreateNew,
-            Access = FileAccess.ReadWrite,
-            Share = FileShare.ReadWrite | FileShare.Delete,
-            BufferSize = 0,
-        };
-        if (exists) return new FileStream(path, options);
+        if (File.Exists(path)) return new FileStream(path, OpenOptions(FileMode.Open));
+        string? directory = Path.GetDirectoryName(path) is { Length: > 0 } above ? above : null;
+        FileStreamOptions options = OpenOptions(FileMode.CreateNew);
         options.UnixCreateMode = OwnFileMode;
-        var file = new FileStream(path, options);
+        FileStream file;
+        if (directory is not null) newBelow = CreateDirectory(directory) ?? directory;
+        try
+        {
+            file = new FileStream(path, options);
+        }
+        catch (DirectoryNotFoundException) when (directory is not null)
+        {
+            newBelow = CreateDirectory(directory) ?? newBelow;   // it was empty, and somebody tidied it away in between
+            file = new FileStream(path, options);
+        }
         File.SetUnixFileMode(file.SafeFileHandle, OwnFileMode);
         return file;
     }
+
+    private static FileStreamOptions OpenOptions(FileMode mode) => new()
+    {
+        Mode = mode,
+        Access = FileAccess.ReadWrite,
+        Share = FileShare.ReadWrite | FileShare.Delete,
+        BufferSize = 0,
+    };
 }
