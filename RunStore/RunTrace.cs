@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Text.Json;
 using System.Text.Unicode;
 using Microsoft.Win32.SafeHandles;
@@ -8,8 +7,6 @@ namespace CarServer.RunStore;
 /// <summary>Reading one trace file. Safe while the appender writes to it: only whole lines count.</summary>
 internal static class RunTrace
 {
-    private const int ReadBytes = 64 * 1024;
-
     internal enum LineKind { Damaged, Started, Turn, Ended, Other }
 
     /// <summary>The run as its first and last records tell it; null when there is no whole line. Does not read what lies between.</summary>
@@ -48,39 +45,6 @@ internal static class RunTrace
             end = start;
         }
         return kind;
-    }
-
-    /// <summary>The records from position <paramref name="from"/> on, byte for byte. Lines that are no record have no position.</summary>
-    /// <param name="limit">Most records to return.</param>
-    /// <param name="maxBytes">Most bytes to return, but at least one record.</param>
-    public static TracePage Read(string path, long from, int limit, long maxBytes)
-    {
-        using SafeFileHandle file = OpenForReading(path);
-        var page = new PageBuilder(from, limit, maxBytes);
-        byte[] buffer = ArrayPool<byte>.Shared.Rent(ReadBytes);
-        try
-        {
-            int held = 0;
-            for (long at = 0; ;)
-            {
-                int read = RandomAccess.Read(file, buffer.AsSpan(held), at);
-                if (read == 0) return page.Build();   // what is held now is a torn tail
-                at += read;
-                held += read;
-                int taken = 0;
-                for (int newline; (newline = buffer.AsSpan(taken, held - taken).IndexOf((byte)'\n')) >= 0; taken += newline + 1)
-                {
-                    if (!page.Take(buffer.AsSpan(taken, newline))) return page.Build();
-                }
-                buffer.AsSpan(taken, held - taken).CopyTo(buffer);
-                held -= taken;
-                if (held == buffer.Length) buffer = Grow(buffer);
-            }
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(buffer);
-        }
     }
 
     /// <summary>What a line is, found in one pass that also proves that it is one JSON object in valid UTF-8.</summary>
@@ -135,46 +99,4 @@ internal static class RunTrace
 
     private static SafeFileHandle OpenForReading(string path) =>
         File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-
-    private static byte[] Grow(byte[] full)
-    {
-        byte[] bigger = ArrayPool<byte>.Shared.Rent(full.Length * 2);
-        full.CopyTo(bigger, 0);
-        ArrayPool<byte>.Shared.Return(full);
-        return bigger;
-    }
-
-    private sealed class PageBuilder(long from, int limit, long maxBytes)
-    {
-        private readonly List<RawJson> _records = [];
-        private long _position;
-        private long _bytes;
-        private int _damaged;
-        private long? _next;
-
-        /// <summary>False when the page is full and there is more.</summary>
-        public bool Take(ReadOnlySpan<byte> line)
-        {
-            if (Peek(line, out _) == LineKind.Damaged)
-            {
-                _damaged++;
-                return true;
-            }
-            if (_position++ < from) return true;
-            if (_records.Count >= limit || (_records.Count > 0 && _bytes + line.Length > maxBytes))
-            {
-                _next = _position - 1;
-                return false;
-            }
-            _records.Add(RawJson.FromCompact(line.ToArray()));
-            _bytes += line.Length;
-            return true;
-        }
-
-        public TracePage Build() => new(_records, _next, _damaged);
-    }
 }
-
-/// <param name="Next">Where to go on; null at the end of the trace.</param>
-/// <param name="DamagedLines">Whole lines that are no record. A torn tail is not among them: it never was a line.</param>
-internal sealed record TracePage(IReadOnlyList<RawJson> Records, long? Next, int DamagedLines);

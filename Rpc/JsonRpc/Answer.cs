@@ -34,6 +34,9 @@ internal ref struct Answer
         _id = id;
     }
 
+    /// <summary>What every response begins with, up to its id.</summary>
+    public static ReadOnlySpan<byte> Opening => "{\"jsonrpc\":\"2.0\",\"id\":"u8;
+
     public readonly bool IsWanted => !_id.IsEmpty;
 
     /// <summary>Starts a response that succeeds; the value goes into the writer.</summary>
@@ -82,7 +85,7 @@ internal ref struct Answer
         _frames?.AbandonFrame();   // a result that could not be written to its end
         _json = null;
         _frames = _sink.BeginResponse();
-        _frames.Append("{\"jsonrpc\":\"2.0\",\"id\":"u8);
+        _frames.Append(Opening);
         _frames.Append(_id);
     }
 

@@ -13,6 +13,7 @@ internal sealed class BatchReply(RpcConnection connection) : IAnswerSink
     private readonly Lock _gate = new();
     private ArrayBufferWriter<byte> _array = new();
     private bool _tooLarge;
+    private Action? _afterwards;
     private int _outstanding = 1;   // the reader's own share: nothing is sent before all members are begun
 
     FrameBuffer IAnswerSink.BeginResponse()
@@ -44,9 +45,17 @@ internal sealed class BatchReply(RpcConnection connection) : IAnswerSink
     public void Expect() => Interlocked.Increment(ref _outstanding);
 
     /// <summary>One that was expected has answered, or the reader is through.</summary>
-    public void Done()
+    /// <param name="afterwards">What waits for the answers to be sent.</param>
+    public void Done(Action? afterwards = null)
     {
+        if (afterwards is not null) lock (_gate) _afterwards += afterwards;
         if (Interlocked.Decrement(ref _outstanding) > 0) return;
+        Send();
+        _afterwards?.Invoke();
+    }
+
+    private void Send()
+    {
         if (_tooLarge)
         {
             var answer = new Answer(connection, "null"u8);

@@ -57,6 +57,11 @@ internal abstract class Method(string name, string shape, string summary)
     public static Method Waiting<P, R>(string name, string shape, string summary, JsonTypeInfo<P> paramsType, JsonTypeInfo<R> resultType,
         Func<Call, P, Task<R>> handler, Access access = Access.Client, Func<P, TimeSpan, TimeSpan>? deadline = null, bool needsHandshake = false) =>
         new WaitingMethod<P, R>(name, shape, summary, paramsType, resultType, handler, deadline) { Access = access, NeedsHandshake = needsHandshake };
+
+    /// <summary>A method whose result has an array that may be too large to hold.</summary>
+    public static Method Streaming<P, R>(string name, string shape, string summary, JsonTypeInfo<P> paramsType, JsonTypeInfo<R> resultType,
+        Func<Call, P, Task<StreamedResult<R>>> handler) =>
+        new StreamingMethod<P, R>(name, shape, summary, paramsType, resultType, handler);
 }
 
 /// <summary>A handler that waits: what to await, for how long, and how to write what it brings.</summary>
@@ -70,10 +75,20 @@ internal abstract class PendingAnswer(Task completion, CancellationTokenSource a
     /// <summary>Tells the handler that nobody waits any more.</summary>
     public void Abandon() => abandon.Cancel();
 
-    /// <summary>Writes the result. Only after <see cref="Completion"/> ended well.</summary>
+    /// <summary>Writes the result. Only after <see cref="Completion"/> ended well, like what follows.</summary>
     public abstract void Write(ref Answer answer);
 
-    public void Dispose() => abandon.Dispose();
+    /// <summary>The whole response in parts when it is too large to be written; null otherwise.</summary>
+    public virtual AnswerParts? Parts(ReadOnlySpan<byte> id) => null;
+
+    /// <summary>Whether the disk may have to be read to write it.</summary>
+    public virtual bool MayRead => false;
+
+    /// <summary>Told that the result goes out.</summary>
+    /// <returns>What is to be done when it has.</returns>
+    public virtual Action? Sent() => null;
+
+    public virtual void Dispose() => abandon.Dispose();
 }
 
 internal abstract class TypedMethod<P, R>(string name, string shape, string summary, JsonTypeInfo<P> paramsType, JsonTypeInfo<R> resultType)

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
@@ -63,6 +64,13 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel, IAnswerSi
 
     public void Notify<T>(string method, T parameters, JsonTypeInfo<T> type) => Send(method, null, parameters, type);
 
+    public void Encode<T>(IBufferWriter<byte> output, string method, T parameters, JsonTypeInfo<T> type) =>
+        MessageConnection.WriteFrame(output, frame => WriteCall(frame, method, null, parameters, type));
+
+    public bool Send(ReadOnlySpan<ReadOnlyMemory<byte>> encoded) => Messages.Send(encoded);
+
+    public Task<bool> RoomAsync() => Messages.RoomAsync();
+
     public Task<CallbackReply> CallAsync<T>(string callbackId, string method, T parameters, JsonTypeInfo<T> type, TimeSpan budget, CancellationToken abandoned)
     {
         if (_callbacks is null) Interlocked.CompareExchange(ref _callbacks, new Callbacks(), null);
@@ -89,7 +97,14 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel, IAnswerSi
         if (IsClosed) return false;
         FrameBuffer frames = Messages.BeginSend();
         frames.BeginFrame(Opcode.Text);
-        Utf8JsonWriter json = Answer.Json(frames);
+        WriteCall(frames, method, id, parameters, type);
+        frames.EndFrame();
+        return Messages.EndSend(frames);
+    }
+
+    private static void WriteCall<T>(FrameBuffer frame, string method, string? id, T parameters, JsonTypeInfo<T> type)
+    {
+        Utf8JsonWriter json = Answer.Json(frame);
         json.WriteStartObject();
         json.WriteString("jsonrpc"u8, "2.0"u8);
         json.WriteString("method"u8, method);
@@ -98,8 +113,6 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel, IAnswerSi
         if (id is not null) json.WriteString("id"u8, id);
         json.WriteEndObject();
         json.Flush();
-        frames.EndFrame();
-        return Messages.EndSend(frames);
     }
 
     private void OnBatch(ReadOnlySpan<byte> message)
@@ -234,14 +247,27 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel, IAnswerSi
         {
             failure = e;
         }
+        if (pending.MayRead) await Task.Yield();   // the loop never waits for the disk
+        bool sent = failure is null && batch is null && id.Length > 0 && await SendInPartsAsync(pending, id);
         Interlocked.Decrement(ref _inFlight);
-        Respond(pending, method, id, failure, batch);
-        batch?.Done();
+        if (!sent) sent = Respond(pending, method, id, failure, batch);
+        Action? afterwards = sent ? pending.Sent() : null;
+        if (batch is not null) batch.Done(afterwards);
+        else afterwards?.Invoke();
         pending.Dispose();
         _dispatcher.End();
     }
 
-    private void Respond(PendingAnswer pending, Method method, ReadOnlySpan<byte> id, Exception? failure, BatchReply? batch)
+    /// <summary>False when the answer is short enough to be written whole.</summary>
+    private async Task<bool> SendInPartsAsync(PendingAnswer pending, byte[] id)
+    {
+        if (pending.Parts(id) is not { } parts) return false;
+        await Messages.SendInPartsAsync(parts.Head, parts.Elements, parts.Tail);
+        return true;
+    }
+
+    /// <returns>Whether it was the result, and not an error, that was sent.</returns>
+    private bool Respond(PendingAnswer pending, Method method, ReadOnlySpan<byte> id, Exception? failure, BatchReply? batch)
     {
         var answer = new Answer(batch ?? (IAnswerSink)this, id);
         try
@@ -258,5 +284,6 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel, IAnswerSi
             answer.WriteError(code, message);
         }
         answer.End();
+        return failure is null;
     }
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
 using CarServer.RunStore;
@@ -9,11 +10,14 @@ namespace CarServer.Rpc.Methods;
 /// <summary><c>runs.*</c>: the runs of agents and their traces (protocol 13).</summary>
 internal static class RunsMethods
 {
-    /// <summary>Bytes of records in one answer: as much as a message may have. What is left can be asked for with <c>next_cursor</c>.</summary>
-    private const long MaxTraceBytes = Transport.Limits.DefaultMaxMessageBytes;
+    /// <summary>Bytes of records in one page: as much as a message may have. What is left can be asked for with <c>next_cursor</c>.</summary>
+    private const long MaxPageBytes = Transport.Limits.DefaultMaxMessageBytes;
+
+    /// <summary>Turns in one call (protocol 13.7).</summary>
+    private const int MaxTurnsInBatch = 256;
 
     /// <summary>Runs that <c>runs.gc</c> names in one answer: more than anybody reads, and a whole store's worth would not fit.</summary>
-    public const int MaxRemovedShown = 1_000;
+    private const int MaxRemovedShown = 1_000;
 
     public static readonly Method[] Rows =
     [
@@ -26,9 +30,18 @@ internal static class RunsMethods
         Method.Waiting("runs.list", "{ agent_id, limit?, before?, status? }",
             "An agent's runs on disk, newest first.",
             RunsMethodsJson.Default.ListRunsParams, RunsMethodsJson.Default.ListRunsResult, ListAsync),
-        Method.Waiting("runs.get_trace", "{ run_id, cursor?, limit? }",
+        Method.Streaming("runs.get_trace", "{ run_id, cursor?, limit? }",
             "The records of a run on disk, from a position on.",
             RunsMethodsJson.Default.GetTraceParams, RunsMethodsJson.Default.GetTraceResult, GetTraceAsync),
+        Method.Waiting("runs.record_turns", "{ run_id, turns: [RunTurn] }",
+            "Appends turns to a run of the agent this connection is bound to.",
+            RunsMethodsJson.Default.RecordTurnsParams, RunsMethodsJson.Default.RecordTurnsResult, RecordTurnsAsync),
+        Method.Streaming("runs.subscribe", "{ run_id }",
+            "The turns of a run so far; each later record comes as runs.trace.event.",
+            RunsMethodsJson.Default.RunIdParams, RunsMethodsJson.Default.SubscribeResult, SubscribeAsync),
+        Method.Row("runs.unsubscribe", "{ run_id }",
+            "Ends this connection's subscription to a run.",
+            RunsMethodsJson.Default.RunIdParams, RunsMethodsJson.Default.UnsubscribeResult, Unsubscribe),
         Method.Waiting("runs.gc", "{ dry_run? }",
             "Removes the finished runs that are kept no longer, as happens at every start and every hour; with dry_run only tells which.",
             RunsMethodsJson.Default.CollectRunsParams, RunsMethodsJson.Default.CollectRunsResult, CollectAsync, Access.Host),
@@ -72,18 +85,46 @@ internal static class RunsMethods
         return new CollectRunsResult(p.DryRun, shown, collected.Runs.Count, collected.Journals, collected.Retention.MaxPerAgent, collected.Retention.MaxAgeDays);
     }
 
-    internal static async Task<GetTraceResult> GetTraceAsync(Call call, GetTraceParams p)
+    /// <summary>Without a limit all that there is, however large; with one, a page that fits into a message of usual size.</summary>
+    internal static Task<StreamedResult<GetTraceResult>> GetTraceAsync(Call call, GetTraceParams p)
     {
         if (p.Cursor < 0) throw new RefusedException("cursor must not be negative", Refusal.Invalid);
         if (p.Limit is < 1) throw new RefusedException("limit must be at least 1", Refusal.Invalid);
-        (string AgentId, TracePage Page)? found = await call.State.Runs.ReadTraceAsync(p.RunId, p.Cursor, p.Limit ?? int.MaxValue, MaxTraceBytes,
-            agentId => RunAccess.MayRead(call.Session, agentId, call.State.Auth));
-        if (found is not var (agentId, page)) return new GetTraceResult(p.RunId, NotFound: true);
-        RawJson? next = page.Next is { } position ? RawJson.Parse(position.ToString())
-            : p.Limit is not null ? RawJson.Null
-            : null;
-        return new GetTraceResult(p.RunId, agentId, page.Records, p.Cursor, next);
+        TraceQuery query = p.Limit is { } limit ? new TraceQuery(p.Cursor, limit, MaxPageBytes) : new TraceQuery(p.Cursor);
+        if (call.State.Runs.ReadTrace(p.RunId, query, agentId => RunAccess.MayRead(call.Session, agentId, call.State.Auth)) is not var (agentId, slice))
+            return Task.FromResult(new StreamedResult<GetTraceResult>(new GetTraceResult(p.RunId, NotFound: true)));
+        RawJson? next = p.Limit is null ? null : slice.Next is { } position ? RawJson.Parse(position.ToString(CultureInfo.InvariantCulture)) : RawJson.Null;
+        return Task.FromResult(new StreamedResult<GetTraceResult>(new GetTraceResult(p.RunId, agentId, [], p.Cursor, next), "records", slice));
     }
+
+    internal static async Task<RecordTurnsResult> RecordTurnsAsync(Call call, RecordTurnsParams p)
+    {
+        if (p.RunId.Length == 0) throw RpcException.BadParams("runs.record_turns", "{ run_id, turns: [RunTurn] }", "run_id is empty");
+        if (p.Turns.Count is 0 or > MaxTurnsInBatch)
+            throw RpcException.BadParams("runs.record_turns", "{ run_id, turns: [RunTurn] }", $"1 to {MaxTurnsInBatch} turns, got {p.Turns.Count}");
+        // Whose run it is comes first: to others it does not exist, whatever they send.
+        if (call.State.Runs.Find(p.RunId) is not { } run || !RunAccess.MayRecord(call.Session, run, call.State.Auth))
+            return Dropped(p.RunId, TurnDrop.RunNotFound);
+        TurnsRecorded recorded = await call.State.Runs.RecordTurnsAsync(run, [.. p.Turns.Select(turn => TurnLine.TryEncodeBody(turn.ToTurn()))]);
+        return recorded.Dropped is { } reason ? Dropped(p.RunId, reason) : new RecordTurnsResult(p.RunId, recorded.BaseIndex, recorded.Count, Ok: true);
+    }
+
+    private static RecordTurnsResult Dropped(string runId, TurnDrop reason) => new(runId, BaseIndex: 0, Count: 0, Ok: false, reason);
+
+    internal static Task<StreamedResult<SubscribeResult>> SubscribeAsync(Call call, RunIdParams p)
+    {
+        RunSubscriptions subscriptions = call.Session.Subscriptions;
+        RunSnapshot run = call.State.Runs.Subscribe(p.RunId, subscriptions, agentId => RunAccess.MayRead(call.Session, agentId, call.State.Auth));
+        var shell = new SubscribeResult(p.RunId, run.AgentId, [], run.Cursor, run.Status);
+        return Task.FromResult(new StreamedResult<SubscribeResult>(shell, "turns_so_far", run.Turns, sent =>
+        {
+            if (run.Subscriber is not { } subscriber) return;
+            if (!sent) subscriptions.Forget(subscriber);
+            _ = subscriber.DrainAsync();   // after the answer, so that no event can overtake it; of one that was let go it only clears up
+        }));
+    }
+
+    internal static UnsubscribeResult Unsubscribe(Call call, RunIdParams p) => new(p.RunId, call.Session.Subscriptions.Close(p.RunId));
 }
 
 internal sealed record StartRunParams(
@@ -116,9 +157,32 @@ internal sealed record GetTraceResult(
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] RawJson? NextCursor = null,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] bool? NotFound = null);
 
+/// <param name="Turns">Their <c>index</c> is not read: the run decides it.</param>
+internal sealed record RecordTurnsParams(string RunId, IReadOnlyList<TurnParams> Turns);
+
+internal sealed record TurnParams(
+    string? Prompt = null, string? Tool = null, RawJson Parameters = default, RawJson Output = default, CliOutcome? CliOutcome = null,
+    VerifierVerdict VerifierVerdict = VerifierVerdict.NotRun, bool? PolicyRejected = null)
+{
+    public RunTurn ToTurn() => new(
+        0, Prompt, Tool, Parameters.IsAbsent ? null : Parameters, Output.IsAbsent ? null : Output, CliOutcome, VerifierVerdict, PolicyRejected);
+}
+
+/// <param name="Dropped">Why none was recorded.</param>
+internal sealed record RecordTurnsResult(
+    string RunId, int BaseIndex, int Count, bool Ok,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] TurnDrop? Dropped = null);
+
+internal sealed record RunIdParams(string RunId);
+
+/// <param name="TurnsSoFar">Turn records, as many as <paramref name="Cursor"/> says.</param>
+internal sealed record SubscribeResult(string RunId, string AgentId, IReadOnlyList<RawJson> TurnsSoFar, int Cursor, RunStatus Status);
+
+internal sealed record UnsubscribeResult(string RunId, bool Removed);
+
 internal sealed record CollectRunsParams(bool DryRun = false);
 
-/// <param name="Removed">By agent, the newest first; at most <see cref="RunsMethods.MaxRemovedShown"/>.</param>
+/// <param name="Removed">By agent, the newest first; at most a thousand.</param>
 /// <param name="RemovedCount">All of them.</param>
 /// <param name="JournalsRemoved">Event journals of connections, by the same <paramref name="MaxAgeDays"/>.</param>
 /// <param name="MaxPerAgent">The limit that was applied; 0 or less is none.</param>
@@ -132,5 +196,7 @@ internal sealed record CollectRunsResult(
 [JsonSerializable(typeof(CompleteRunParams)), JsonSerializable(typeof(CompleteRunResult))]
 [JsonSerializable(typeof(ListRunsParams)), JsonSerializable(typeof(ListRunsResult))]
 [JsonSerializable(typeof(GetTraceParams)), JsonSerializable(typeof(GetTraceResult))]
+[JsonSerializable(typeof(RecordTurnsParams)), JsonSerializable(typeof(RecordTurnsResult))]
+[JsonSerializable(typeof(RunIdParams)), JsonSerializable(typeof(SubscribeResult)), JsonSerializable(typeof(UnsubscribeResult))]
 [JsonSerializable(typeof(CollectRunsParams)), JsonSerializable(typeof(CollectRunsResult))]
 internal sealed partial class RunsMethodsJson : JsonSerializerContext;

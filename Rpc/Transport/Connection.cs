@@ -101,9 +101,11 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
         });
     }
 
-    private bool SendNow(ReadOnlySpan<byte> frames)
+    private bool SendNow(ReadOnlySpan<byte> frames) => Conclude(_outbox.Send(frames));
+
+    private bool Conclude(SendOutcome outcome)
     {
-        switch (_outbox.Send(frames))
+        switch (outcome)
         {
             case SendOutcome.Sent:
                 return true;
@@ -121,6 +123,22 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
                 return false;
         }
     }
+
+    /// <summary>One frame is about to come in parts; see <see cref="Outbox.BeginParts"/>.</summary>
+    public void BeginParts() => _outbox.BeginParts();
+
+    /// <summary>Queues a part of that frame. False when the connection is closed or has to be.</summary>
+    public bool SendPart(ReadOnlySpan<byte> part) => Conclude(_outbox.SendPart(part));
+
+    /// <summary>The frame is whole.</summary>
+    public void EndParts()
+    {
+        Conclude(_outbox.EndParts());
+        Loop.Post(OnWritable);   // what waited for the end of it: requests not yet read, a close
+    }
+
+    /// <inheritdoc cref="Outbox.RoomAsync"/>
+    public Task<bool> RoomAsync(bool forPart) => _outbox.RoomAsync(forPart);
 
     /// <summary>Queues the frames after which nothing may follow, and refuses all later ones. On the loop's thread.</summary>
     public void SendLast(ReadOnlySpan<byte> frames)
@@ -146,7 +164,7 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     {
         if (IsReadingHere) FlushBatch(Loop.Batch);
         _closeWhenFlushed = true;
-        if (_outbox.Waiting == 0) FinishWriting();
+        if (_outbox.IsIdle) FinishWriting();
     }
 
     /// <summary>Closes as soon as the loop is through with what it does; the first reason stands.</summary>
@@ -195,12 +213,9 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
         }
         // What was read before its answers had room goes first.
         if (!_unread.IsEmpty && !IsBackedUp) _unread.Consume(Feed(_unread.Bytes));
-        if (_outbox.Waiting == 0)
-        {
-            _stallDeadline = long.MaxValue;
-            if (_closeWhenFlushed) FinishWriting();
-        }
-        SetInterest(read: _unread.IsEmpty && !IsBackedUp, write: _outbox.Waiting > 0 || !_unread.IsEmpty);
+        if (!_outbox.IsBlocked) _stallDeadline = long.MaxValue;
+        if (_closeWhenFlushed && _outbox.IsIdle) FinishWriting();
+        else UpdateInterest();
     }
 
     internal void OnDeadline(long now)
@@ -224,9 +239,9 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     /// <summary>Something waits in the outbox: ask to be told when the peer reads, and for how long it does not.</summary>
     private void Attend()
     {
-        if (IsClosed || _outbox.Waiting == 0) return;
-        SetInterest(read: _unread.IsEmpty && !IsBackedUp, write: true);
-        if (_stallDeadline == long.MaxValue) WatchForStall(Environment.TickCount64);
+        if (IsClosed || _outbox.IsIdle) return;
+        UpdateInterest();
+        if (_outbox.IsBlocked && _stallDeadline == long.MaxValue) WatchForStall(Environment.TickCount64);
     }
 
     private void WatchForStall(long now)
@@ -235,6 +250,9 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
         _stallDeadline = now + (long)Limits.WriteStallTimeout.TotalMilliseconds;
         Loop.Watch(this);
     }
+
+    private void UpdateInterest() =>
+        SetInterest(read: _unread.IsEmpty && !IsBackedUp, write: _outbox.IsBlocked || (!_unread.IsEmpty && !IsBackedUp));
 
     private void SetInterest(bool read, bool write)
     {

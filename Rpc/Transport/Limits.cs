@@ -18,6 +18,10 @@ internal static class Limits
     /// <summary>Above this many unread bytes no further requests are read from the client: each would only add an answer.</summary>
     public const int OutboxHighWater = 4 * 1024 * 1024;
 
+    /// <summary>Below this many unread bytes the next piece of a long answer, or of a live trace, is handed over: enough to keep the
+    /// kernel's buffer full, and far below the high water, so that neither keeps the client's other requests from being read.</summary>
+    public const int OutboxLowWater = 512 * 1024;
+
     /// <summary>Requests that wait at one time on one connection (protocol 25).</summary>
     public const int MaxInFlight = 1_024;
 

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text.Unicode;
 using CarServer.Rpc.WebSocket;
 using Microsoft.Extensions.Logging;
@@ -23,6 +24,9 @@ internal interface IMessageHandler
 /// <summary>WebSocket over a <see cref="Connection"/>: frames in, messages out, and the closing handshake in both directions.</summary>
 internal sealed class MessageConnection(Connection connection, ILogger log) : IProtocol
 {
+    /// <summary>What is read and sent at a time of a message in parts.</summary>
+    private const int PartSize = 64 * 1024;
+
     [ThreadStatic] private static FrameBuffer? t_side;
 
     private FrameReader _frames;
@@ -65,6 +69,66 @@ internal sealed class MessageConnection(Connection connection, ILogger log) : IP
         }
         if (frames.Length > Limits.OutboxHighWater / 16) connection.FlushBatch(frames);
         return !connection.IsClosed;
+    }
+
+    /// <summary>Sends frames that were made before, in this order and with nothing in between.</summary>
+    /// <returns>False when the connection can carry nothing more.</returns>
+    public bool Send(ReadOnlySpan<ReadOnlyMemory<byte>> frames)
+    {
+        if (frames.Length == 1) return connection.Send(frames[0].Span);
+        FrameBuffer side = t_side ??= new FrameBuffer();
+        foreach (ReadOnlyMemory<byte> frame in frames) side.Append(frame.Span);
+        bool sent = connection.Send(side.Written);
+        side.Clear();
+        return sent;
+    }
+
+    /// <inheritdoc cref="Outbox.RoomAsync"/>
+    public Task<bool> RoomAsync() => connection.RoomAsync(forPart: false);
+
+    /// <summary>Appends a text frame for <see cref="Send"/>, on any connection.</summary>
+    public static void WriteFrame(IBufferWriter<byte> output, Action<FrameBuffer> writePayload)
+    {
+        FrameBuffer side = t_side ??= new FrameBuffer();
+        side.BeginFrame(Opcode.Text);
+        writePayload(side);
+        side.EndFrame();
+        output.Write(side.Written);
+        side.Clear();
+    }
+
+    /// <summary>Sends one text message of any length as the peer reads it. One at a time on a connection; other messages go before it or after it.</summary>
+    /// <param name="body">Read to its end, which must come after <see cref="Stream.Length"/> octets.</param>
+    /// <remarks>A body that can't be read any more ends the connection: what the peer has of the message is good for nothing.</remarks>
+    public async Task SendInPartsAsync(ReadOnlyMemory<byte> head, Stream body, ReadOnlyMemory<byte> tail)
+    {
+        byte[] part = ArrayPool<byte>.Shared.Rent(PartSize);
+        connection.BeginParts();
+        try
+        {
+            long left = body.Length;
+            long length = head.Length + left + tail.Length;
+            int used = FrameWriter.HeaderSize(length);
+            FrameWriter.WriteHeader(part, Opcode.Text, length);
+            if (!connection.SendPart(part.AsSpan(0, used)) || !connection.SendPart(head.Span)) return;
+            for (; left > 0; left -= used)
+            {
+                used = body.Read(part, 0, (int)Math.Min(left, part.Length));
+                if (used == 0) throw new EndOfStreamException();
+                if (!connection.SendPart(part.AsSpan(0, used)) || !await connection.RoomAsync(forPart: true)) return;
+            }
+            connection.SendPart(tail.Span);
+        }
+        catch (Exception e)
+        {
+            log.LogError(e, "a message could not be sent to its end peer={Peer}", Peer);
+            connection.Abort("a message could not be sent to its end");
+        }
+        finally
+        {
+            connection.EndParts();
+            ArrayPool<byte>.Shared.Return(part);
+        }
     }
 
     /// <summary>Starts the closing handshake; what is queued leaves first. From any thread; only the first call counts.</summary>

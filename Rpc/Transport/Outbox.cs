@@ -17,16 +17,29 @@ internal enum SendOutcome
 }
 
 /// <summary>The write half of a connection: tries the kernel first and keeps what it does not take.</summary>
-/// <remarks>Any thread may send; the lock also keeps the descriptor from being closed, and its number reused, under a sender.</remarks>
+/// <remarks>
+/// <para>Any thread may send; the lock also keeps the descriptor from being closed, and its number reused, under a sender.</para>
+/// <para>One frame at a time may be sent in parts, by whoever called <see cref="BeginParts"/>. Nothing may stand between the parts of a
+/// frame, so what others send meanwhile lines up behind the last of them.</para>
+/// </remarks>
 internal sealed class Outbox(int descriptor)
 {
     private readonly Lock _gate = new();
     private GrowableBuffer _waiting;
+    private GrowableBuffer _behindParts;
+    private bool _inParts;
     private bool _closed;
     private bool _lastQueued;
+    private List<(TaskCompletionSource<bool> Heard, bool ForPart)>? _wantRoom;
 
     /// <summary>Octets the kernel has not taken yet.</summary>
     public int Waiting { get; private set; }
+
+    /// <summary>True when nothing waits and no frame is half sent.</summary>
+    public bool IsIdle => Waiting == 0 && !_inParts;
+
+    /// <summary>True while there is something that only the peer's reading holds up.</summary>
+    public bool IsBlocked => !_waiting.IsEmpty;
 
     /// <summary>Octets the kernel ever took; a stall is when this does not move.</summary>
     public long Progress { get; private set; }
@@ -39,42 +52,103 @@ internal sealed class Outbox(int descriptor)
             if (_closed) return SendOutcome.Broken;
             if (_lastQueued) return SendOutcome.TooLate;
             _lastQueued = last;
-            if (Waiting == 0)
-            {
-                int sent = Posix.Send(descriptor, frames);
-                if (sent == frames.Length)
-                {
-                    Progress += sent;
-                    return SendOutcome.Sent;
-                }
-                if (sent < 0 && sent != -Posix.EAGAIN) return SendOutcome.Broken;
-                if (sent > 0)
-                {
-                    Progress += sent;
-                    frames = frames[sent..];
-                }
-            }
+            if (!_inParts) return Pass(frames);
             if (Waiting + (long)frames.Length > Limits.MaxOutboxBytes) return SendOutcome.Full;
-            _waiting.Append(frames);
-            Waiting = _waiting.Length;
+            _behindParts.Append(frames);
+            Waiting += frames.Length;
             return SendOutcome.Queued;
         }
     }
 
-    /// <summary>Hands on what waits. Broken, or Sent when nothing waits any more.</summary>
+    /// <summary>The caller is about to send one frame in parts. Whoever begins also ends, and nobody else begins before that.</summary>
+    public void BeginParts()
+    {
+        lock (_gate) _inParts = true;
+    }
+
+    /// <summary>Sends a part of the frame. Also after <see cref="Send"/> was given the last one: that one waits behind.</summary>
+    public SendOutcome SendPart(ReadOnlySpan<byte> part)
+    {
+        lock (_gate) return _closed ? SendOutcome.Broken : Pass(part);
+    }
+
+    /// <summary>The frame is whole; what waited behind it follows.</summary>
+    public SendOutcome EndParts()
+    {
+        lock (_gate)
+        {
+            _inParts = false;
+            if (_closed) return SendOutcome.Broken;
+            if (_behindParts.IsEmpty) return Waiting == 0 ? SendOutcome.Sent : SendOutcome.Queued;
+            Waiting -= _behindParts.Length;
+            SendOutcome outcome = Pass(_behindParts.Bytes);
+            _behindParts.Free();
+            OfferRoom();
+            return outcome;
+        }
+    }
+
+    /// <summary>Completes when at most <see cref="Limits.OutboxLowWater"/> octets wait: with true, or with false once this is closed.</summary>
+    /// <param name="forPart">For the sender of the parts: what waits behind them does not count.</param>
+    public Task<bool> RoomAsync(bool forPart)
+    {
+        lock (_gate)
+        {
+            if (_closed) return Task.FromResult(false);
+            if (HasRoom(forPart)) return Task.FromResult(true);
+            var heard = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
+            (_wantRoom ??= []).Add((heard, forPart));
+            return heard.Task;
+        }
+    }
+
+    private bool HasRoom(bool forPart) => (forPart ? _waiting.Length : Waiting) <= Limits.OutboxLowWater;
+
+    private void OfferRoom()
+    {
+        if (_wantRoom is null) return;
+        _wantRoom.RemoveAll(one => (_closed || HasRoom(one.ForPart)) && one.Heard.TrySetResult(!_closed));
+        if (_wantRoom.Count == 0) _wantRoom = null;
+    }
+
+    private SendOutcome Pass(ReadOnlySpan<byte> bytes)
+    {
+        if (_waiting.IsEmpty)
+        {
+            int sent = Posix.Send(descriptor, bytes);
+            if (sent == bytes.Length)
+            {
+                Progress += sent;
+                return SendOutcome.Sent;
+            }
+            if (sent < 0 && sent != -Posix.EAGAIN) return SendOutcome.Broken;
+            if (sent > 0)
+            {
+                Progress += sent;
+                bytes = bytes[sent..];
+            }
+        }
+        if (Waiting + (long)bytes.Length > Limits.MaxOutboxBytes) return SendOutcome.Full;
+        _waiting.Append(bytes);
+        Waiting += bytes.Length;
+        return SendOutcome.Queued;
+    }
+
+    /// <summary>Hands on what waits. Broken, or Sent when nothing is left that could be handed on.</summary>
     public SendOutcome Flush()
     {
         lock (_gate)
         {
             if (_closed) return SendOutcome.Broken;
-            while (Waiting > 0)
+            while (!_waiting.IsEmpty)
             {
                 int sent = Posix.Send(descriptor, _waiting.Bytes);
                 if (sent == -Posix.EAGAIN) return SendOutcome.Queued;
                 if (sent < 0) return SendOutcome.Broken;
                 Progress += sent;
                 _waiting.Consume(sent);
-                Waiting = _waiting.Length;
+                Waiting -= sent;
+                OfferRoom();
             }
             return SendOutcome.Sent;
         }
@@ -88,7 +162,9 @@ internal sealed class Outbox(int descriptor)
             if (_closed) return false;
             _closed = true;
             _waiting.Free();
+            _behindParts.Free();
             Waiting = 0;
+            OfferRoom();
             Posix.Close(descriptor);
             return true;
         }

@@ -6,9 +6,9 @@ namespace CarServer.Rpc.WebSocket;
 internal static class FrameWriter
 {
     /// <summary>Octets the header of a payload of this length takes: 2, 4 or 10.</summary>
-    public static int HeaderSize(int payloadLength) => payloadLength <= 125 ? 2 : payloadLength <= ushort.MaxValue ? 4 : 10;
+    public static int HeaderSize(long payloadLength) => payloadLength <= 125 ? 2 : payloadLength <= ushort.MaxValue ? 4 : 10;
 
-    public static void WriteHeader(Span<byte> destination, Opcode opcode, int payloadLength)
+    public static void WriteHeader(Span<byte> destination, Opcode opcode, long payloadLength)
     {
         destination[0] = (byte)(0x80 | (byte)opcode);
         switch (HeaderSize(payloadLength))

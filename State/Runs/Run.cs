@@ -1,24 +1,32 @@
+using System.Buffers;
 using System.Diagnostics.CodeAnalysis;
+using System.Text.Json.Serialization;
 using CarServer.RunStore;
+using CarServer.State.Sessions;
 
 namespace CarServer.State.Runs;
 
-/// <summary>One run while the daemon knows it: its header, its turns, and the queue to its trace file.</summary>
+/// <summary>One run while the daemon knows it: its header, the queue to its trace file, and who follows it.</summary>
 /// <remarks>
 /// <para>What a caller brings is queued under the run's lock and committed by one loop per run, a group at a time: number the turns,
-/// append the lines, and when the disk has them, under the lock again, show them. So an index is given only to a turn that is
-/// stored, indices have no gap on the wire or on disk even when the disk refuses something in between, nothing can be seen live
-/// that a replay would not show, and <c>ended</c> cannot overtake a batch that was accepted before it.</para>
-/// <para>Batches that arrive while one is being written go out together with the next write.</para>
+/// append the lines, and when the disk has them, under the lock again, count them and hand them to the subscribers. So an index is
+/// given only to a turn that is stored, indices have no gap on the wire or on disk even when the disk refuses something in between,
+/// nothing can be seen live that a replay would not show, and <c>ended</c> cannot overtake a batch that was accepted before it.</para>
+/// <para>Batches that arrive while one is being written go out together with the next write. The turns themselves are on disk and
+/// nowhere else: a long run costs no more memory than a short one.</para>
 /// </remarks>
 internal sealed class Run
 {
+    /// <summary>What waits for a run that has ended, or was never open here.</summary>
+    private static readonly Queue<Batch> s_nothing = [];
+
     private readonly Appender _appender;
-    private readonly AppendFile? _file;
+    private AppendFile? _file;
 
     private readonly Lock _gate = new();
-    private readonly Queue<Batch> _waiting = [];
-    private List<ReadOnlyMemory<byte>> _turns = [];
+    private Queue<Batch> _waiting = s_nothing;
+    private HashSet<RunSubscriber>? _subscribers;
+    private int _count;                   // turns stored
     private int _claimed;                 // turns stored and turns accepted for storing
     private bool _committing;
     private bool _ending;                 // an end was accepted; nothing comes after it
@@ -42,7 +50,7 @@ internal sealed class Run
     {
         _unwrittenHead = started.ToLine();
         var head = new Batch(default, null);
-        _waiting.Enqueue(head);
+        _waiting = new Queue<Batch>([head]);
         HeadStored = head.Settled.Task;
     }
 
@@ -74,10 +82,27 @@ internal sealed class Run
         get { lock (_gate) return !_ending; }
     }
 
-    /// <summary>The stored turns, each the very bytes of its line without the '\n'. Empty once the run has ended: then the disk has them.</summary>
-    public ReadOnlyMemory<byte>[] Turns
+    /// <summary>The turns that are stored, and the status that goes with them.</summary>
+    public (int Turns, RunStatus Status) Position
     {
-        get { lock (_gate) return [.. _turns]; }
+        get { lock (_gate) return (_count, _termination?.Status ?? RunStatus.InProgress); }
+    }
+
+    /// <summary>From now on the subscriber is handed what is stored. Null: the run has ended, and nothing will come.</summary>
+    /// <returns>How many turns were stored before; they are the first ones on disk.</returns>
+    public int? Add(RunSubscriber subscriber)
+    {
+        lock (_gate)
+        {
+            if (_termination is not null) return null;
+            (_subscribers ??= []).Add(subscriber);
+            return _count;
+        }
+    }
+
+    public void Remove(RunSubscriber subscriber)
+    {
+        lock (_gate) _subscribers?.Remove(subscriber);
     }
 
     /// <summary>Turns of proposals that ran but could not be recorded: no room, too large, or refused by the disk (protocol 25).</summary>
@@ -108,12 +133,14 @@ internal sealed class Run
     }
 
     /// <summary>Ends the run. False: it has ended already.</summary>
+    /// <param name="mayFail">When the disk refuses the record. True: the run stays open, and can be ended again. False: it ends all the
+    /// same, for nobody is there to try again.</param>
     /// <param name="stored">Completes when the end is shown and its record is with the operating system; fails with
-    /// <see cref="IOException"/> when the disk refused the record, which does not keep the run from ending.</param>
-    public bool TryEnd(RunTermination termination, DateTime now, [NotNullWhen(true)] out Task? stored)
+    /// <see cref="IOException"/> when the disk refused the record.</param>
+    public bool TryEnd(RunTermination termination, DateTime now, bool mayFail, [NotNullWhen(true)] out Task? stored)
     {
         byte[] line = new RunEnded(RunId, AgentId, termination, now).ToLine();
-        var end = new Batch(default, new End(termination, line));
+        var end = new Batch(default, new End(termination, line, mayFail));
         stored = null;
         lock (_gate)
         {
@@ -163,6 +190,7 @@ internal sealed class Run
             if (_waiting.Count == 0)
             {
                 _committing = false;
+                if (_termination is not null) (_waiting, _file) = (s_nothing, null);   // thousands of ended runs are kept
                 return null;
             }
             List<Batch> group = [];
@@ -207,10 +235,10 @@ internal sealed class Run
         var lines = new List<ReadOnlyMemory<byte>>();
         foreach (Batch batch in group)
         {
-            batch.BaseIndex = _turns.Count + lines.Count;
+            batch.BaseIndex = _count + lines.Count;
             foreach (byte[] body in batch.Bodies.Span)
             {
-                int length = TurnLine.Write(bytes.AsSpan(used), _turns.Count + lines.Count, body);
+                int length = TurnLine.Write(bytes.AsSpan(used), _count + lines.Count, body);
                 lines.Add(bytes.AsMemory(used, length - 1));
                 used += length;
             }
@@ -223,24 +251,30 @@ internal sealed class Run
         return new Block(bytes.AsMemory(0, used), lines);
     }
 
-    /// <summary>Makes what is stored part of the run. Whoever follows the run is told here, under the lock, with these very bytes.</summary>
+    /// <summary>Makes what is stored part of the run, and hands its very bytes to whoever follows it.</summary>
     private void Show(List<Batch> group, Block block)
     {
         lock (_gate)
         {
-            _unwrittenHead = null;
-            _turns.AddRange(block.Turns);
+            if (_unwrittenHead is { } head)
+            {
+                _unwrittenHead = null;
+                HandOut([head.AsMemory(0, head.Length - 1)], 0);
+            }
+            HandOut(block.Turns, 1);
+            _count += block.Turns.Count;
             if (group[^1].End is { } end) ShowEnd(end);
         }
     }
 
-    /// <summary>Tells a caller that the disk refused. An end is an end all the same.</summary>
+    /// <summary>Tells a caller that the disk refused. The end of an abandoned run is an end all the same.</summary>
     private void Refuse(Batch batch, IOException failure)
     {
         lock (_gate)
         {
             _claimed -= batch.Bodies.Length;
-            if (batch.End is { } end) ShowEnd(end);
+            if (batch.End is { MayFail: true }) _ending = false;
+            else if (batch.End is { } end) ShowEnd(end);
         }
         batch.Settled.SetException(failure);
     }
@@ -248,7 +282,28 @@ internal sealed class Run
     private void ShowEnd(End end)
     {
         _termination = end.Termination;
-        _turns = [];   // the heaviest thing a run has, and the disk has it too
+        HandOut([end.Line.AsMemory(0, end.Line.Length - 1)], 0);
+        if (_subscribers is null) return;
+        foreach (RunSubscriber subscriber in _subscribers) subscriber.Complete();
+        _subscribers = null;
+    }
+
+    /// <summary>Each record is encoded once, however many follow the run.</summary>
+    /// <param name="step">1 for turns, which count; 0 for <c>started</c> and <c>ended</c>.</param>
+    private void HandOut(IReadOnlyList<ReadOnlyMemory<byte>> records, int step)
+    {
+        if (_subscribers is not { Count: > 0 } subscribers) return;
+        IClientChannel encoder = subscribers.First().Channel;
+        RunStatus status = _termination?.Status ?? RunStatus.InProgress;
+        var piece = new ArrayBufferWriter<byte>();
+        for (int i = 0; i < records.Count; i++)
+        {
+            var happened = new RunTraceEvent(RunId, AgentId, RawJson.FromCompact(records[i].ToArray()), _count + (i + 1) * step, status);
+            encoder.Encode(piece, RunTraceEvent.Method, happened, RunTraceJson.Default.RunTraceEvent);
+            if (piece.WrittenCount < RunLimits.MaxPieceBytes && i + 1 < records.Count) continue;
+            foreach (RunSubscriber subscriber in subscribers) subscriber.Offer(piece.WrittenMemory);
+            piece = new ArrayBufferWriter<byte>();
+        }
     }
 
     private sealed class Batch(ReadOnlyMemory<byte[]> bodies, End? end)
@@ -269,12 +324,14 @@ internal sealed class Run
         }
     }
 
-    private sealed record End(RunTermination Termination, byte[] Line);
+    /// <param name="MayFail">Whether the run stays open when the disk refuses the record.</param>
+    private sealed record End(RunTermination Termination, byte[] Line, bool MayFail);
 
     private readonly record struct Block(ReadOnlyMemory<byte> Bytes, List<ReadOnlyMemory<byte>> Turns);
 }
 
 /// <summary>Why turns were not recorded, in the protocol's words (13.7).</summary>
+[JsonConverter(typeof(SnakeCaseEnum<TurnDrop>))]
 internal enum TurnDrop { RunNotFound, RunTerminal, RunTurnLimit, TurnTooLarge }
 
 /// <param name="BaseIndex">Index of the first recorded turn.</param>

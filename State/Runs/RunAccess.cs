@@ -13,4 +13,8 @@ internal static class RunAccess
     /// <summary>End it: the agent itself, and the connection that started it (protocol 13.5).</summary>
     public static bool MayComplete(ClientSession session, Run run) =>
         session.AgentId == run.AgentId || session.ClientId == run.ClientId;
+
+    /// <summary>Record turns outside of a proposal: the agent itself. Without auth also the connection that started the run.</summary>
+    public static bool MayRecord(ClientSession session, Run run, AuthState auth) =>
+        session.AgentId == run.AgentId || (!auth.IsEnabled && session.ClientId == run.ClientId);
 }

@@ -66,20 +66,82 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     }
 
     /// <summary>Ends a run with the outcome that its harness reports.</summary>
-    /// <exception cref="RefusedException">No such run, or it has ended (protocol 13.5).</exception>
+    /// <exception cref="RefusedException">No such run, it has ended (protocol 13.5), or the disk refused: then it is still open.</exception>
     public async Task CompleteAsync(string runId, AgentOutcome outcome)
     {
         Run run = Find(runId) ?? throw UnknownRun(runId);
-        if (!run.TryEnd(new RunOutcome(outcome.WithDefaults(Now)), Now, out Task? stored))
+        if (!run.TryEnd(new RunOutcome(outcome.WithDefaults(Now)), Now, mayFail: true, out Task? stored))
             throw new RefusedException($"run `{runId}` is already terminal — cannot record another outcome");
-        await EndedAsync(run, stored);
+        try
+        {
+            await stored;
+        }
+        catch (IOException e)
+        {
+            throw StoreRefused(e);
+        }
+        Ended(run);
+    }
+
+    /// <summary>Stores turns in a run (protocol 13.7); null in place of a turn that is too large.</summary>
+    /// <exception cref="RefusedException">The disk refused, and none of them is in the run.</exception>
+    public async Task<TurnsRecorded> RecordTurnsAsync(Run run, byte[]?[] bodies)
+    {
+        if (!run.IsOpen) return new TurnsRecorded(0, 0, TurnDrop.RunTerminal);
+        if (bodies.Contains(null)) return new TurnsRecorded(0, 0, TurnDrop.TurnTooLarge);
+        try
+        {
+            return await run.RecordAsync(bodies!, whatFits: false);
+        }
+        catch (IOException e)
+        {
+            throw StoreRefused(e);
+        }
+    }
+
+    /// <summary>Follows a run: what was stored so far, and from there on every event. Of an ended run there is only the former.</summary>
+    /// <param name="mayRead">Given the owner's agent id.</param>
+    /// <exception cref="RefusedException">No such run, or none this caller may read; open in another daemon; or its trace can't be read.</exception>
+    public RunSnapshot Subscribe(string runId, RunSubscriptions subscriptions, Func<string, bool> mayRead)
+    {
+        CheckName("run_id", runId);
+        if (Find(runId) is { } run)
+        {
+            if (!mayRead(run.AgentId)) throw UnknownRun(runId);
+            catalog.TryGetPath(run.AgentId, runId, out string path);
+            RunSubscriber subscriber = subscriptions.Open(run);
+            int? stored = run.Add(subscriber);
+            if (stored is null) subscriptions.Forget(subscriber);
+            try
+            {
+                TraceSlice? turns = stored is 0 ? null : OpenTrace(path, runId, new TraceQuery(Limit: stored ?? long.MaxValue, TurnsOnly: true));
+                return new RunSnapshot(run.AgentId, turns, stored ?? turns?.Count ?? 0, stored is null ? run.Status : RunStatus.InProgress, stored is null ? null : subscriber);
+            }
+            catch
+            {
+                subscriptions.Forget(subscriber);
+                throw;
+            }
+        }
+        if (catalog.Find(runId) is not { } trace || !mayRead(trace.AgentId) || trace.Summarise() is not { } summary) throw UnknownRun(runId);
+        if (summary.Status == RunStatus.InProgress) throw new RefusedException($"run `{runId}` is open in another daemon: subscribe there");
+        TraceSlice? told = OpenTrace(trace.Path, runId, new TraceQuery(TurnsOnly: true));
+        return new RunSnapshot(trace.AgentId, told, told?.Count ?? 0, summary.Status, null);
     }
 
     /// <summary>Ends a run that nobody will complete. False when there was nothing to end.</summary>
     public async Task<bool> MarkIncompleteAsync(string runId)
     {
-        if (Find(runId) is not { } run || !run.TryEnd(new RunIncomplete(), Now, out Task? stored)) return false;
-        await EndedAsync(run, stored);
+        if (Find(runId) is not { } run || !run.TryEnd(new RunIncomplete(), Now, mayFail: false, out Task? stored)) return false;
+        Ended(run);
+        try
+        {
+            await stored;
+        }
+        catch (IOException e)
+        {
+            log.LogWarning("run {RunId}: its end could not be stored: {Reason}", run.RunId, e.Message);
+        }
         return true;
     }
 
@@ -147,36 +209,42 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     private RunSummary WithWhatIsKnownHere(RunSummary stored)
     {
         if (Find(stored.RunId) is not { } run || run.AgentId != stored.AgentId) return stored;
-        int turns = run.IsOpen && stored.Status == RunStatus.InProgress ? run.Turns.Length : stored.TurnCount;
+        (int turns, RunStatus status) = run.Position;
+        if (status != RunStatus.InProgress || stored.Status != RunStatus.InProgress) turns = stored.TurnCount;
         return turns == stored.TurnCount && run.TurnsDropped == 0 ? stored : stored with { TurnCount = turns, TurnsDropped = run.TurnsDropped };
     }
 
     /// <summary>A piece of a run's trace on disk; null when there is none, or none this caller may read.</summary>
     /// <param name="mayRead">Given the owner's agent id. Asked before the trace is opened.</param>
     /// <exception cref="RefusedException">An id that can't be a file name, or the trace can't be read.</exception>
-    public Task<(string AgentId, TracePage Page)?> ReadTraceAsync(string runId, long from, int limit, long maxBytes, Func<string, bool> mayRead)
+    public (string AgentId, TraceSlice Slice)? ReadTrace(string runId, TraceQuery query, Func<string, bool> mayRead)
     {
         CheckName("run_id", runId);
-        return Task.Run<(string, TracePage)?>(() =>
-        {
-            if (catalog.Find(runId) is not { } trace || !mayRead(trace.AgentId)) return null;
-            try
-            {
-                TracePage page = RunTrace.Read(trace.Path, from, limit, maxBytes);
-                if (page.DamagedLines > 0) log.LogWarning("{Path}: {Count} damaged lines left out", trace.Path, page.DamagedLines);
-                return (trace.AgentId, page);
-            }
-            catch (FileNotFoundException)
-            {
-                return null;   // removed since it was found
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-            {
-                log.LogError("{Path} can't be read: {Reason}", trace.Path, e.Message);
-                throw new RefusedException($"run store: the trace of run `{runId}` can't be read");
-            }
-        });
+        if (catalog.Find(runId) is not { } trace || !mayRead(trace.AgentId)) return null;
+        return OpenTrace(trace.Path, runId, query) is { } slice ? (trace.AgentId, slice) : null;
     }
+
+    /// <summary>Null when there is no such file.</summary>
+    private TraceSlice? OpenTrace(string path, string runId, TraceQuery query)
+    {
+        try
+        {
+            TraceSlice slice = TraceSlice.Open(path, query);
+            if (slice.DamagedLines > 0) log.LogWarning("{Path}: {Count} damaged lines left out", path, slice.DamagedLines);
+            return slice;
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return null;   // removed since it was found
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            log.LogError("{Path} can't be read: {Reason}", path, PrivateFiles.Reason(e));
+            throw new RefusedException($"run store: the trace of run `{runId}` can't be read");
+        }
+    }
+
+    private static RefusedException StoreRefused(IOException e) => new($"run store: {e.Message}");
 
     private DateTime Now => clock.GetUtcNow().UtcDateTime;
 
@@ -252,18 +320,10 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
         return kept;
     }
 
-    private async Task EndedAsync(Run run, Task stored)
+    private void Ended(Run run)
     {
         _open.TryRemove(run.RunId, out _);
         Retire(run);
-        try
-        {
-            await stored;
-        }
-        catch (IOException e)
-        {
-            log.LogWarning("run {RunId}: its end could not be stored: {Reason}", run.RunId, e.Message);
-        }
     }
 
     /// <summary>Keeps the header of an ended run for a while, and lets go of the oldest.</summary>
@@ -273,3 +333,9 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
         if (_ended.Count > RunLimits.MaxEndedRuns && _ended.TryDequeue(out Run? oldest)) _runs.TryRemove(KeyValuePair.Create(oldest.RunId, oldest));
     }
 }
+
+/// <summary>A run at the moment of a subscription (protocol 13.8).</summary>
+/// <param name="Turns">The turns so far; null when there are none.</param>
+/// <param name="Cursor">How many there are.</param>
+/// <param name="Subscriber">Set while the run is open; its task is to be started when the client has the snapshot.</param>
+internal sealed record RunSnapshot(string AgentId, TraceSlice? Turns, int Cursor, RunStatus Status, RunSubscriber? Subscriber);

@@ -1,4 +1,5 @@
 using CarServer.State.Engine;
+using CarServer.State.Runs;
 
 namespace CarServer.State.Sessions;
 
@@ -9,6 +10,8 @@ internal sealed class ClientSession(string clientId, IClientChannel channel, Ser
     private CancellationTokenSource? _closing;
     private volatile bool _isClosed;
     private Runtime? _runtime;
+    private SemaphoreSlim? _streamTurn;
+    private RunSubscriptions? _subscriptions;
 
     /// <summary>Twelve lowercase hex digits, chosen by the daemon, never reused.</summary>
     public string ClientId { get; } = clientId;
@@ -58,14 +61,36 @@ internal sealed class ClientSession(string clientId, IClientChannel channel, Ser
         }
     }
 
+    /// <summary>The runs this connection follows; made on first use.</summary>
+    public RunSubscriptions Subscriptions
+    {
+        get
+        {
+            if (_subscriptions is null) Interlocked.CompareExchange(ref _subscriptions, new RunSubscriptions(Channel, state.Clock, state.Log), null);
+            if (_isClosed) _subscriptions.CloseAll();
+            return _subscriptions;
+        }
+    }
+
+    /// <summary>Held by the one long answer that this client is being sent; made on first use.</summary>
+    public SemaphoreSlim StreamTurn
+    {
+        get
+        {
+            if (_streamTurn is null) Interlocked.CompareExchange(ref _streamTurn, new SemaphoreSlim(1), null);
+            return _streamTurn;
+        }
+    }
+
     /// <summary>Octets of state that go with this session.</summary>
     public long StateBytes => _runtime?.State.Bytes ?? 0;
 
     internal void MarkClosed()
     {
         _isClosed = true;
-        // Against Closed, which makes the source and then looks at the flag: one of the two has to see what the other wrote.
+        // Against Closed and Subscriptions, which make the object and then look at the flag: one of the two has to see what the other wrote.
         Interlocked.MemoryBarrier();
         _closing?.Cancel();
+        _subscriptions?.CloseAll();
     }
 }

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text.Json.Serialization.Metadata;
 using CarServer.RunStore;
 
@@ -12,6 +13,15 @@ internal interface IClientChannel
 
     /// <summary>Sends a notification. Dropped when the connection is closed.</summary>
     void Notify<T>(string method, T parameters, JsonTypeInfo<T> type);
+
+    /// <summary>Appends a notification in the form in which <see cref="Send"/> takes it: made once, for any number of clients on any channel.</summary>
+    void Encode<T>(IBufferWriter<byte> output, string method, T parameters, JsonTypeInfo<T> type);
+
+    /// <summary>Sends encoded notifications in this order. False: the connection is closed.</summary>
+    bool Send(ReadOnlySpan<ReadOnlyMemory<byte>> encoded);
+
+    /// <summary>Completes when the client has taken so much that more may follow: with true, or with false once the connection is closed.</summary>
+    Task<bool> RoomAsync();
 
     /// <summary>The next routing id, <c>cb-1</c>, <c>cb-2</c>, …: unique on this connection and opaque to the client.</summary>
     string NextCallbackId();

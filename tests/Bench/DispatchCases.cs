@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using CarServer.Rpc.JsonRpc;
@@ -122,6 +123,9 @@ internal sealed class DispatchCases : IAsyncDisposable
 
     private sealed class NoClient : IClientChannel
     {
+        public void Encode<T>(IBufferWriter<byte> output, string method, T parameters, JsonTypeInfo<T> type) { }
+        public bool Send(ReadOnlySpan<ReadOnlyMemory<byte>> encoded) => false;
+        public Task<bool> RoomAsync() => Task.FromResult(false);
         public bool IsClosed => false;
         public void Notify<T>(string method, T parameters, JsonTypeInfo<T> type) { }
         public string NextCallbackId() => "cb-1";

@@ -133,7 +133,7 @@ internal static class StateCases
                 if (waiting.Count == inFlight) Check(await waiting.Dequeue());
             }
             while (waiting.TryDequeue(out Task<TurnsRecorded>? last)) Check(await last);
-            run.TryEnd(new RunIncomplete(), DateTime.UtcNow, out Task? stored);
+            run.TryEnd(new RunIncomplete(), DateTime.UtcNow, mayFail: false, out Task? stored);
             await stored!;
         }
 

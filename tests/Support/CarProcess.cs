@@ -63,12 +63,19 @@ internal static class CarProcess
         if (kill(process.Id, signal) != 0) throw new InvalidOperationException($"kill({process.Id}, {signal}): errno {Marshal.GetLastPInvokeError()}");
     }
 
+    /// <summary>A shell starts what it puts in the background with SIGINT ignored, and that is inherited: daemons that tests start must hear it.</summary>
+    [System.Runtime.CompilerServices.ModuleInitializer]
+    internal static void HearInterrupts() => signal(SigInt, 0);
+
     internal const int SigInt = 2;
     internal const int SigTerm = 15;
 
     /// <summary>Stops a process until <see cref="SigContinue"/>: what the kernel does meanwhile on its own is then done for sure.</summary>
     internal static readonly int SigStop = OperatingSystem.IsMacOS() ? 17 : 19;
     internal static readonly int SigContinue = OperatingSystem.IsMacOS() ? 19 : 18;
+
+    [DllImport("libc")]
+    private static extern nint signal(int signal, nint handler);
 
     [DllImport("libc", SetLastError = true)]
     private static extern int kill(int pid, int signal);

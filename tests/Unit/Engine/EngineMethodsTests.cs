@@ -1,10 +1,10 @@
-using System.Text;
 using System.Text.Json;
+using System.Text;
 using CarServer.Rpc.JsonRpc;
 using CarServer.Rpc.Methods;
-using CarServer.State;
 using CarServer.State.Engine;
 using CarServer.State.Sessions;
+using CarServer.State;
 using CarServer.Tests.Support;
 
 namespace CarServer.Tests.Unit.Engine;
@@ -40,7 +40,7 @@ public sealed class EngineMethodsTests : IAsyncDisposable
             Task submitted = AnswerAsync("proposal.submit", $$"""{"proposal":{"actions":[{{actions}}]} }""");
             _session.CurrentRunId = "second";
             await submitted;
-            await Assert.That(_state.Runs.Find($"first-{round}")!.Turns.Length).IsEqualTo(EngineLimits.MaxInlineActions + 1);
+            await Assert.That(_state.Runs.Find($"first-{round}")!.Position.Turns).IsEqualTo(EngineLimits.MaxInlineActions + 1);
         }
     }
 

@@ -1,5 +1,6 @@
 using CarServer.RunStore;
 using CarServer.State.Engine;
+using CarServer.Tests.Support;
 
 namespace CarServer.Tests.Unit.Engine;
 

@@ -1,8 +1,8 @@
 using System.Runtime.CompilerServices;
 using CarServer.Rpc.JsonRpc;
 using CarServer.Rpc.Methods;
-using CarServer.State;
 using CarServer.State.Sessions;
+using CarServer.State;
 using CarServer.Tests.Support;
 using CarServer.Tests.Unit.Engine;
 

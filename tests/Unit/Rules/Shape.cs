@@ -57,6 +57,13 @@ internal sealed partial record Shape(IReadOnlyList<ShapeMember> Members, Shape? 
         string name = words.TryDequeue(out string? word) && char.IsLetter(word[0]) ? word : throw new FormatException($"a member is missing before '{word}'");
         bool optional = TryTake(words, "?");
         if (!TryTake(words, ":")) return new ShapeMember(name, optional, null);
+        if (words.Take(2).ToArray() is ["[", [var letter, ..]] && char.IsLetter(letter))
+        {
+            Take(words, "[");
+            words.Dequeue();   // the name of the elements' type
+            Take(words, "]");
+            return new ShapeMember(name, optional, null);
+        }
         if (words.TryPeek(out string? next) && next is "{" or "[") return new ShapeMember(name, optional, ReadShape(words));
         words.TryDequeue(out _);   // the name of a type
         return new ShapeMember(name, optional, null);

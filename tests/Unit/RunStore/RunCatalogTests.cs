@@ -154,7 +154,7 @@ public sealed class RunCatalogTests
         for (int length = 0; length <= whole.Length; length++)
         {
             await File.WriteAllBytesAsync(path, whole[..length]);
-            TracePage page = RunTrace.Read(path, 0, int.MaxValue, long.MaxValue);
+            TracePage page = TracePage.Read(path);
             int lines = whole.Take(length).Count(b => b == '\n');
             await Assert.That(page.Records.Count).IsEqualTo(lines);
             await Assert.That(page.DamagedLines).IsEqualTo(0);
@@ -181,7 +181,7 @@ public sealed class RunCatalogTests
         string path = Write(home, "a", "r", Now, null);
         await File.AppendAllTextAsync(path, damage + "\n");
         await File.AppendAllBytesAsync(path, Turn(0));
-        TracePage page = RunTrace.Read(path, 0, int.MaxValue, long.MaxValue);
+        TracePage page = TracePage.Read(path);
         await Assert.That(page.Records.Count).IsEqualTo(2);
         await Assert.That(page.DamagedLines).IsEqualTo(1);
     }
@@ -192,7 +192,7 @@ public sealed class RunCatalogTests
         using var home = new TempHome();
         string path = Write(home, "a", "r", Now, null);
         await File.AppendAllBytesAsync(path, [.. "{\"record\":\"turn\",\"index\":0,\"prompt\":\""u8, 0xFF, .. "\"}\n"u8]);
-        TracePage page = RunTrace.Read(path, 0, int.MaxValue, long.MaxValue);
+        TracePage page = TracePage.Read(path);
         await Assert.That(page.Records.Count).IsEqualTo(1);
         await Assert.That(page.DamagedLines).IsEqualTo(1);
     }
@@ -214,7 +214,7 @@ public sealed class RunCatalogTests
 
         string Page(long from, int limit, long maxBytes)
         {
-            TracePage page = RunTrace.Read(path, from, limit, maxBytes);
+            TracePage page = TracePage.Read(path, from, limit, maxBytes);
             return $"{page.Records.Count} next {page.Next}";
         }
     }
@@ -226,7 +226,7 @@ public sealed class RunCatalogTests
         string path = Write(home, "a", "r", Now, null);
         string huge = $$"""{"record":"turn","index":0,"prompt":"{{new string('x', 300_000)}}"}""";
         await File.AppendAllTextAsync(path, huge + "\n");
-        await Assert.That(RunTrace.Read(path, 1, 10, long.MaxValue).Records.Single().ToString()).IsEqualTo(huge);
+        await Assert.That(TracePage.Read(path, 1, 10, long.MaxValue).Records.Single()).IsEqualTo(huge);
         await Assert.That(RunTrace.Summarise(path, "a", "r")!.TurnCount).IsEqualTo(1);
     }
 
@@ -242,7 +242,7 @@ public sealed class RunCatalogTests
         await File.AppendAllBytesAsync(path, turn[..TurnLine.Write(turn, 0, body)]);
         var outcome = new AgentOutcome(OutcomeStatus.Done, Evidence: [new Evidence(EvidenceKind.Evaluator, Data: deep)]);
         await File.AppendAllBytesAsync(path, new RunEnded("r", "a", new RunOutcome(outcome.WithDefaults(Now)), Now).ToLine());
-        await Assert.That(RunTrace.Read(path, 0, int.MaxValue, long.MaxValue).DamagedLines).IsEqualTo(0);
+        await Assert.That(TracePage.Read(path).DamagedLines).IsEqualTo(0);
         await Assert.That(RunTrace.Summarise(path, "a", "r")).IsEqualTo(new RunSummary("r", "a", "intent", Now, Now, RunStatus.Completed, 1));
     }
 }

@@ -1,9 +1,10 @@
-using System.Text;
-using System.Text.Json;
+using System.Buffers;
 using System.Text.Json.Serialization.Metadata;
+using System.Text.Json;
+using System.Text;
 using CarServer.State.Sessions;
 
-namespace CarServer.Tests.Unit.Engine;
+namespace CarServer.Tests.Support;
 
 /// <summary>A client's connection that keeps what was sent and answers with what the test prepared.</summary>
 internal sealed class FakeChannel : IClientChannel
@@ -30,6 +31,33 @@ internal sealed class FakeChannel : IClientChannel
         abandoned.Register(() => waiting.TrySetResult(new CallbackReply(CallbackEnd.Abandoned)));
         return waiting.Task;
     }
+
+    /// <summary>Records that were encoded for everybody.</summary>
+    public int Encoded { get; private set; }
+
+    /// <summary>What was sent encoded, a line each.</summary>
+    public List<string> Received { get; } = [];
+
+    /// <summary>Completed with false: gone. Pending: the client does not read.</summary>
+    public Task<bool> Room { get; set; } = Task.FromResult(true);
+
+    public void Encode<T>(IBufferWriter<byte> output, string method, T parameters, JsonTypeInfo<T> type)
+    {
+        Encoded++;
+        output.Write(Encoding.UTF8.GetBytes(Text(method, parameters, type) + "\n"));
+    }
+
+    public bool Send(ReadOnlySpan<ReadOnlyMemory<byte>> encoded)
+    {
+        if (IsClosed) return false;
+        lock (Received)
+        {
+            foreach (ReadOnlyMemory<byte> piece in encoded) Received.AddRange(Encoding.UTF8.GetString(piece.Span).Split('\n', StringSplitOptions.RemoveEmptyEntries));
+        }
+        return true;
+    }
+
+    public Task<bool> RoomAsync() => Room;
 
     private static string Text<T>(string method, T parameters, JsonTypeInfo<T> type) =>
         method + " " + Encoding.UTF8.GetString(JsonSerializer.SerializeToUtf8Bytes(parameters, type));
