@@ -133,7 +133,7 @@ public sealed class RunRegistryTests
         bool full = false;
         await using var house = new House((file, lines, offset) =>
         {
-            if (full) throw new IOException("no space left on device");
+            if (full) throw FaultyDisk.Full();
             RandomAccess.Write(file, lines, offset);
         });
         Run run = await house.Runs.StartAsync("c1", "a", "", null);
@@ -158,7 +158,7 @@ public sealed class RunRegistryTests
         bool full = false;
         await using var house = new House((file, lines, offset) =>
         {
-            if (full) throw new IOException("no space left on device");
+            if (full) throw FaultyDisk.Full();
             RandomAccess.Write(file, lines, offset);
         });
         Run run = await house.Runs.StartAsync("c1", "a", "", null);
@@ -178,7 +178,7 @@ public sealed class RunRegistryTests
         {
             reached.Set();
             release.Wait();
-            if (lines.Sum(line => line.Length) > room) throw new IOException("no space left on device");
+            if (lines.Sum(line => line.Length) > room) throw FaultyDisk.Full();
             RandomAccess.Write(file, lines, offset);
         });
         Task<Run> starting = house.Runs.StartAsync("c1", "a", "", null, "r");
@@ -220,7 +220,7 @@ public sealed class RunRegistryTests
         bool full = false;
         await using var house = new House((file, lines, offset) =>
         {
-            if (full) throw new IOException("no space left on device");
+            if (full) throw FaultyDisk.Full();
             RandomAccess.Write(file, lines, offset);
         });
         Run run = await house.Runs.StartAsync("c1", "a", "x", null);
