@@ -44,7 +44,13 @@ internal sealed class Daemon : IAsyncDisposable
         _lock = TakeLock(Path.Combine(options.Root, "run", "daemon.lock"));
         bool primary = _lock is not null && (options.SocketPath is null || options.SocketIsExplicit || !Listener.Answers(options.SocketPath));
 
-        _state = ServerState.With(new ServerStateConfig { JournalDirectory = options.JournalDirectory, LoggerFactory = logs, IsPrimary = primary });
+        _state = ServerState.With(new ServerStateConfig
+        {
+            JournalDirectory = options.JournalDirectory,
+            Durability = options.Durability,
+            LoggerFactory = logs,
+            IsPrimary = primary,
+        });
         string? token = InstallTokens();
         _dispatcher = new Dispatcher(_state, AllMethods.Table, logs.CreateLogger("rpc"))
         {
@@ -64,7 +70,11 @@ internal sealed class Daemon : IAsyncDisposable
         using ILoggerFactory logs = Logging.Create(options.LogLevel, options.LogFormat);
         await using var daemon = new Daemon(options, logs);
         foreach (string notice in notices) daemon._log.LogWarning("{Notice}", notice);
-        if (daemon._state.Info.IsPrimary) await daemon._state.Runs.RecoverAsync();
+        if (daemon._state.Info.IsPrimary)
+        {
+            await daemon._state.Housekeeping.RecoverAsync();
+            daemon._state.Housekeeping.Start();
+        }
         daemon.WriteTokens();
         daemon.Listen();
 

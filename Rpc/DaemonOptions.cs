@@ -1,5 +1,6 @@
 using System.Net;
 using CarServer.Rpc.Transport;
+using CarServer.RunStore;
 using Microsoft.Extensions.Logging;
 
 namespace CarServer.Rpc;
@@ -37,6 +38,8 @@ internal sealed record DaemonOptions
 
     /// <summary>Absolute. Default <c>&lt;root&gt;/journals</c>.</summary>
     public required string JournalDirectory { get; init; }
+
+    public Durability Durability { get; init; }
 
     /// <summary>Absolute. Default <c>&lt;root&gt;/agents.json</c>.</summary>
     public required string AgentsManifest { get; init; }

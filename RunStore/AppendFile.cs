@@ -12,6 +12,12 @@ internal sealed class AppendFile
     /// <summary>The open file and its place in the order of last use; null while closed.</summary>
     internal LinkedListNode<OpenFile>? Open { get; set; }
 
+    /// <summary>Where the file ended before the current round; null until the round has come to it.</summary>
+    internal long? RoundStart { get; set; }
+
+    /// <summary>Directories that may not name this file, or each other, on stable storage yet.</summary>
+    internal string[] UnsyncedDirectories { get; set; } = [];
+
     /// <summary>Set when a failed write left bytes behind that could not be taken back at once: where the good part ends.</summary>
     internal long? CutTo { get; set; }
 
@@ -19,7 +25,8 @@ internal sealed class AppendFile
     internal List<QueuedLines>? Group { get; set; }
 }
 
-internal sealed record OpenFile(AppendFile Owner, FileStream Stream);
+/// <param name="FileSystem">See <see cref="StableStorage.FileSystemOf"/>.</param>
+internal sealed record OpenFile(AppendFile Owner, FileStream Stream, ulong FileSystem);
 
 /// <param name="File">Null for a flush: nothing to write, only somebody to tell.</param>
 /// <param name="Done">Null when nobody waits.</param>

@@ -11,15 +11,12 @@ namespace CarServer.RunStore;
 /// <para>Appends are queued to one thread, in order. What has gathered for a file while the thread was busy goes out in one system
 /// call, so that a hundred small appends cost about as much as one. A write that fails is taken back: the file ends where it ended
 /// before, and the next append tries anew.</para>
-/// <para>An append is complete when its bytes are with the operating system: they survive the death of this process, and not the
-/// loss of power.</para>
+/// <para>What an append that is complete survives is <see cref="Durability"/>'s matter. With <see cref="Durability.Fsync"/> the thread writes
+/// a round, makes it durable as a whole, and only then tells anybody; what nobody waits for is not made durable.</para>
 /// <para>Any thread may call. The bytes given must not change until the append is complete. The thread starts with the first append.</para>
 /// </remarks>
-/// <param name="write">Writes all lines at an offset or throws; tests put a failing disk here.</param>
-internal sealed class Appender(ILogger log, Appender.GatherWrite? write = null) : IAsyncDisposable
+internal sealed class Appender(ILogger log, Durability durability = Durability.Os, Disk? disk = null, TimeProvider? clock = null) : IAsyncDisposable
 {
-    internal delegate void GatherWrite(SafeFileHandle file, IReadOnlyList<ReadOnlyMemory<byte>> lines, long offset);
-
     /// <summary>Bytes that may wait for the disk before <see cref="Append"/> drops: one largest batch of turns (256 of 256 KiB).
     /// Nobody who awaits is dropped: he is held back by the task itself, and his bytes are in memory either way.</summary>
     public const int MaxQueuedBytes = 64 * 1024 * 1024;
@@ -30,7 +27,12 @@ internal sealed class Appender(ILogger log, Appender.GatherWrite? write = null) 
     /// <summary>The loop below needs a few hundred bytes of stack; the usual 8 MiB would be address space for nothing.</summary>
     private const int StackBytes = 256 * 1024;
 
-    private readonly GatherWrite _write = write ?? RandomAccess.Write;
+    /// <summary>Files and directories of a round that are made durable one by one. Beyond that the whole file system is, for the price of
+    /// about three of them; few are spared what other programs have left to write there.</summary>
+    public const int MaxSyncedSingly = 4;
+
+    private readonly Disk _disk = disk ?? new Disk();
+    private readonly RefusalLog _refusals = new(log, clock ?? TimeProvider.System);
 
     private readonly object _gate = new();
     private List<QueuedLines> _queue = [];
@@ -45,13 +47,16 @@ internal sealed class Appender(ILogger log, Appender.GatherWrite? write = null) 
     private readonly LinkedList<OpenFile> _open = [];              // the most recently used first
     private readonly List<AppendFile> _touched = [];
     private readonly Stack<List<QueuedLines>> _spareGroups = [];
+    private readonly HashSet<ulong> _synced = [];                  // file systems of the current round
+
+    public Durability Durability => durability;
 
     /// <summary>A handle for the file; nothing is created on disk before the first append. One handle for one path.</summary>
     public AppendFile File(string path) => new(path);
 
-    /// <summary>Completes when the lines are with the operating system.</summary>
+    /// <summary>Completes when the lines are where <see cref="Durability"/> wants them.</summary>
     /// <param name="lines">Whole lines, each with its '\n'. They appear together or, after a failure, not at all.</param>
-    /// <exception cref="IOException">From the task: nothing of this append is in the file. The file can be appended to again.</exception>
+    /// <exception cref="IOException">From the task, with the reason in words: nothing of this append is in the file. The file can be appended to again.</exception>
     public Task AppendAsync(AppendFile file, ReadOnlyMemory<byte> lines)
     {
         var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -87,6 +92,7 @@ internal sealed class Appender(ILogger log, Appender.GatherWrite? write = null) 
         }
         await _ended.Task;
         ReportDropped();
+        _refusals.Dispose();
     }
 
     private bool Enqueue(QueuedLines lines)
@@ -138,18 +144,13 @@ internal sealed class Appender(ILogger log, Appender.GatherWrite? write = null) 
             if (file.Group is null)
             {
                 file.Group = _spareGroups.TryPop(out List<QueuedLines>? spare) ? spare : [];
+                file.RoundStart = null;
                 _touched.Add(file);
             }
             file.Group.Add(lines);
         }
-        foreach (AppendFile file in _touched)
-        {
-            List<QueuedLines> group = file.Group!;
-            file.Group = null;
-            WriteGroup(file, group);
-            group.Clear();
-            _spareGroups.Push(group);
-        }
+        if (durability == Durability.Os) WriteFiles(CollectionsMarshal.AsSpan(_touched));
+        else WriteFilesDurably(CollectionsMarshal.AsSpan(_touched));
         _touched.Clear();
         foreach (QueuedLines lines in round)
         {
@@ -158,24 +159,69 @@ internal sealed class Appender(ILogger log, Appender.GatherWrite? write = null) 
         return bytes;
     }
 
+    private void WriteFiles(ReadOnlySpan<AppendFile> files)
+    {
+        foreach (AppendFile file in files)
+        {
+            WriteGroup(file, file.Group!);
+            Settle(file);
+        }
+    }
+
+    private void WriteFilesDurably(ReadOnlySpan<AppendFile> files)
+    {
+        while (!files.IsEmpty)
+        {
+            // No more than stay open: a file that is closed in between may lose the news of a write that failed.
+            ReadOnlySpan<AppendFile> some = files[..Math.Min(files.Length, MaxOpenFiles)];
+            files = files[some.Length..];
+            foreach (AppendFile file in some) WriteGroup(file, file.Group!);
+            MakeDurable(some);
+            foreach (AppendFile file in some) Settle(file);
+        }
+    }
+
+    /// <summary>Tells everybody whose lines are written, and gives the group back.</summary>
+    private void Settle(AppendFile file)
+    {
+        List<QueuedLines> group = file.Group!;
+        file.Group = null;
+        foreach (QueuedLines lines in group) lines.Done?.SetResult();
+        group.Clear();
+        _spareGroups.Push(group);
+    }
+
+    /// <summary>Writes a group. What the disk refuses is told, and then gone from the group.</summary>
     private void WriteGroup(AppendFile file, List<QueuedLines> group)
     {
-        IOException? failure = TryWrite(file, CollectionsMarshal.AsSpan(group));
-        if (failure is null)
-        {
-            foreach (QueuedLines lines in group) lines.Done?.SetResult();
-            return;
-        }
+        if (TryWrite(file, CollectionsMarshal.AsSpan(group)) is not { } failure) return;
+        int written = 0;
         // The group was our idea. Each member gets its own try, so that one too big for the disk does not take the others with it.
-        int unheard = 0;
-        for (int i = 0; i < group.Count; i++)
+        for (int i = 0; i < group.Count && group.Count > 1; i++)
         {
-            IOException? own = group.Count == 1 ? failure : TryWrite(file, CollectionsMarshal.AsSpan(group).Slice(i, 1));
-            if (own is null) group[i].Done?.SetResult();
-            else if (group[i].Done is { } done) done.SetException(own);
-            else unheard++;
+            QueuedLines lines = group[i];
+            if (TryWrite(file, CollectionsMarshal.AsSpan(group).Slice(i, 1)) is { } own)
+            {
+                failure = own;
+                lines.Done?.SetException(own);
+            }
+            else
+            {
+                (group[i], group[written]) = (group[written], lines);
+                written++;
+            }
         }
-        if (unheard > 0) log.LogError("{Count} appends to {Path} were refused by the disk: {Reason}", unheard, file.Path, failure.Message);
+        Refuse(file, written, failure);
+    }
+
+    /// <summary>Tells the members of a file's group from <paramref name="first"/> on, and removes them from it.</summary>
+    private void Refuse(AppendFile file, int first, IOException failure)
+    {
+        List<QueuedLines> group = file.Group!;
+        if (group.Count == first) return;
+        _refusals.Report(file.Path, group.Count - first, failure.Message);
+        foreach (QueuedLines lines in CollectionsMarshal.AsSpan(group)[first..]) lines.Done?.TrySetException(failure);
+        group.RemoveRange(first, group.Count - first);
     }
 
     private IOException? TryWrite(AppendFile file, ReadOnlySpan<QueuedLines> group)
@@ -185,45 +231,97 @@ internal sealed class Appender(ILogger log, Appender.GatherWrite? write = null) 
             SafeFileHandle handle = Open(file);
             // Asked each time, so that a file which somebody shortened gets no hole of zeros.
             long end = RandomAccess.GetLength(handle);
+            file.RoundStart ??= end;
             var lines = new ReadOnlyMemory<byte>[group.Length];
             for (int i = 0; i < lines.Length; i++) lines[i] = group[i].Lines;
             try
             {
-                _write(handle, lines, end);
+                _disk.Write(handle, lines, end);
             }
             catch
             {
-                TakeBack(file, handle, end);
+                TakeBack(file, end);
                 throw;
             }
             return null;
         }
-        catch (IOException e)
-        {
-            return e;
-        }
         catch (Exception e)
         {
             // Whatever it is, others still want to write: the thread goes on, and the one concerned hears of it.
-            return new IOException(e.Message, e);
+            return InWords(e);
         }
     }
 
-    /// <summary>Removes what a failed write left behind, at once or, if the disk refuses even that, when the file is next opened.</summary>
-    private void TakeBack(AppendFile file, SafeFileHandle handle, long end)
+    /// <summary>Makes durable what was written to these files and is waited for. What is not is taken back: nobody knows what became of it.</summary>
+    private void MakeDurable(ReadOnlySpan<AppendFile> files)
+    {
+        int targets = 0;
+        foreach (AppendFile file in files)
+            if (IsAwaited(file)) targets += 1 + file.UnsyncedDirectories.Length;
+        if (targets > MaxSyncedSingly && TrySyncFileSystems(files)) return;
+        foreach (AppendFile file in files)
+        {
+            if (!IsAwaited(file) || TrySync(file) is not { } failure) continue;
+            TakeBack(file, file.RoundStart!.Value);
+            Refuse(file, 0, failure);
+        }
+    }
+
+    /// <summary>False when they have to be asked one by one: it can't be done here, or something failed that need not be one of them.</summary>
+    private bool TrySyncFileSystems(ReadOnlySpan<AppendFile> files)
+    {
+        _synced.Clear();
+        foreach (AppendFile file in files)
+        {
+            if (!IsAwaited(file)) continue;
+            // The first of its file system was opened before any of this was written, so it is told of every failure.
+            if (file.Open is not { Value: { } open }) return false;
+            if (_synced.Add(open.FileSystem) && !_disk.TrySyncFileSystem(open.Stream.SafeFileHandle)) return false;
+        }
+        foreach (AppendFile file in files)
+            if (IsAwaited(file)) file.UnsyncedDirectories = [];
+        return true;
+    }
+
+    private IOException? TrySync(AppendFile file)
     {
         try
         {
-            if (RandomAccess.GetLength(handle) > end)
+            _disk.Sync(file.Open?.Value.Stream.SafeFileHandle ?? Open(file));
+            foreach (string directory in file.UnsyncedDirectories) _disk.SyncDirectory(directory);
+            file.UnsyncedDirectories = [];
+            return null;
+        }
+        catch (Exception e)
+        {
+            return InWords(e);
+        }
+    }
+
+    private static bool IsAwaited(AppendFile file)
+    {
+        foreach (QueuedLines lines in CollectionsMarshal.AsSpan(file.Group))
+            if (lines.Done is not null) return true;
+        return false;
+    }
+
+    private static IOException InWords(Exception e) => new(PrivateFiles.Reason(e), e);
+
+    /// <summary>Removes what was refused, at once or, if the disk refuses even that, when the file is next opened.</summary>
+    private void TakeBack(AppendFile file, long end)
+    {
+        file.CutTo = end;
+        try
+        {
+            if (file.Open is { Value.Stream.SafeFileHandle: { } handle })
             {
-                file.CutTo = end;
-                RandomAccess.SetLength(handle, end);
+                if (RandomAccess.GetLength(handle) > end) _disk.SetLength(handle, end);
                 file.CutTo = null;
             }
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e)
         {
-            log.LogWarning("what a failed write left in {Path} could not be removed yet: {Reason}", file.Path, e.Message);
+            log.LogWarning("what a failed write left in {Path} could not be removed yet: {Reason}", file.Path, PrivateFiles.Reason(e));
         }
         Close(file);
     }
@@ -239,9 +337,15 @@ internal sealed class Appender(ILogger log, Appender.GatherWrite? write = null) 
             return known.Value.Stream.SafeFileHandle;
         }
 
-        FileStream stream = PrivateFiles.Open(file.Path);
+        FileStream stream = _disk.Open(file.Path, out string? newBelow);
+        ulong fileSystem = 0;
         try
         {
+            if (durability == Durability.Fsync)
+            {
+                fileSystem = StableStorage.FileSystemOf(stream.SafeFileHandle);
+                if (newBelow is not null) file.UnsyncedDirectories = Between(file.Path, newBelow);
+            }
             Repair(file, stream.SafeFileHandle);
         }
         catch
@@ -249,9 +353,21 @@ internal sealed class Appender(ILogger log, Appender.GatherWrite? write = null) 
             stream.Dispose();
             throw;
         }
-        file.Open = _open.AddFirst(new OpenFile(file, stream));
+        file.Open = _open.AddFirst(new OpenFile(file, stream, fileSystem));
         if (_open.Count > MaxOpenFiles) Close(_open.Last!.Value.Owner);
         return stream.SafeFileHandle;
+    }
+
+    /// <summary>The directories above a file, up to <paramref name="top"/>.</summary>
+    private static string[] Between(string path, string top)
+    {
+        var directories = new List<string>();
+        for (string? above = Path.GetDirectoryName(path); above is { Length: > 0 }; above = Path.GetDirectoryName(above))
+        {
+            directories.Add(above);
+            if (above == top) break;
+        }
+        return [.. directories];
     }
 
     private void Repair(AppendFile file, SafeFileHandle handle)
@@ -260,7 +376,7 @@ internal sealed class Appender(ILogger log, Appender.GatherWrite? write = null) 
         long end = JsonLines.EndOfLastLine(handle, Math.Min(length, file.CutTo ?? length));
         if (end < length)
         {
-            RandomAccess.SetLength(handle, end);
+            _disk.SetLength(handle, end);
             log.LogWarning("{Path}: cut {Bytes} bytes of a write that did not finish", file.Path, length - end);
         }
         file.CutTo = null;

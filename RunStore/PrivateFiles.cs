@@ -11,13 +11,16 @@ internal static class PrivateFiles
     private const UnixFileMode OwnFileMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
 
     /// <summary>Creates the directory and every missing one above it.</summary>
-    public static void CreateDirectory(string path)
+    /// <returns>The one that was there already and now has a new entry; null when nothing was missing.</returns>
+    public static string? CreateDirectory(string path)
     {
-        if (Directory.Exists(path)) return;
+        if (Directory.Exists(path)) return null;
         // One level at a time: with a umask like 0777 the framework's own recursion could not enter what it has just made.
-        if (Path.GetDirectoryName(path) is { Length: > 0 } parent) CreateDirectory(parent);
+        string? parent = Path.GetDirectoryName(path) is { Length: > 0 } above ? above : null;
+        string? newBelow = parent is null ? null : CreateDirectory(parent);
         Directory.CreateDirectory(path, DirectoryMode);
         File.SetUnixFileMode(path, DirectoryMode);
+        return newBelow ?? parent;
     }
 
     /// <summary>Deletes a file at the end of its use. False when it is still there; one that is gone, with its directory or without, is what was wanted.</summary>
@@ -40,9 +43,14 @@ internal static class PrivateFiles
         UnauthorizedAccessException => "permission denied",
         FileNotFoundException or DirectoryNotFoundException => "no such file or directory",
         PathTooLongException => "its name is too long",
-        IOException { HResult: > 0 and < 256 } failed => Marshal.GetPInvokeErrorMessage(failed.HResult),   // errno
+        ArgumentOutOfRangeException => "file too large",   // how the framework tells of EFBIG
+        EndOfStreamException => "it became shorter meanwhile",
+        IOException { HResult: > 0 and < 256 } failed => Lower(Marshal.GetPInvokeErrorMessage(failed.HResult)),   // errno
         _ => e.GetType().Name,
     };
+
+    /// <summary>The system begins its words as a sentence; ours go on in the middle of one.</summary>
+    private static string Lower(string text) => text.Length == 0 ? text : char.ToLowerInvariant(text[0]) + text[1..];
 
     /// <summary>Takes the directory away from everybody but its owner.</summary>
     public static void Tighten(string directory)
@@ -51,21 +59,36 @@ internal static class PrivateFiles
     }
 
     /// <summary>Opens for reading and writing, creating file and directories when they are missing. Others may read, rename and delete meanwhile.</summary>
-    public static FileStream Open(string path)
+    public static FileStream Open(string path) => Open(path, out _);
+
+    /// <param name="newBelow">The highest directory that has a new entry because of this; null when the file was there.</param>
+    public static FileStream Open(string path, out string? newBelow)
     {
-        bool exists = File.Exists(path);
-        if (!exists && Path.GetDirectoryName(path) is { Length: > 0 } directory) CreateDirectory(directory);
-        var options = new FileStreamOptions
-        {
-            Mode = exists ? FileMode.Open : FileMode.CreateNew,
-            Access = FileAccess.ReadWrite,
-            Share = FileShare.ReadWrite | FileShare.Delete,
-            BufferSize = 0,
-        };
-        if (exists) return new FileStream(path, options);
+        newBelow = null;
+        if (File.Exists(path)) return new FileStream(path, OpenOptions(FileMode.Open));
+        string? directory = Path.GetDirectoryName(path) is { Length: > 0 } above ? above : null;
+        FileStreamOptions options = OpenOptions(FileMode.CreateNew);
         options.UnixCreateMode = OwnFileMode;
-        var file = new FileStream(path, options);
+        FileStream file;
+        if (directory is not null) newBelow = CreateDirectory(directory) ?? directory;
+        try
+        {
+            file = new FileStream(path, options);
+        }
+        catch (DirectoryNotFoundException) when (directory is not null)
+        {
+            newBelow = CreateDirectory(directory) ?? newBelow;   // it was empty, and somebody tidied it away in between
+            file = new FileStream(path, options);
+        }
         File.SetUnixFileMode(file.SafeFileHandle, OwnFileMode);
         return file;
     }
+
+    private static FileStreamOptions OpenOptions(FileMode mode) => new()
+    {
+        Mode = mode,
+        Access = FileAccess.ReadWrite,
+        Share = FileShare.ReadWrite | FileShare.Delete,
+        BufferSize = 0,
+    };
 }

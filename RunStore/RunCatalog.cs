@@ -1,20 +1,19 @@
-using Microsoft.Extensions.Logging;
+using System.IO.Enumeration;
 
 namespace CarServer.RunStore;
 
 /// <summary>The tree of run traces, <c>&lt;root&gt;/&lt;agent_id&gt;/&lt;run_id&gt;.jsonl</c> (protocol 14). The tree is the index: there is no other.</summary>
-/// <remarks>Reads and, at boot, deletes; writing is the <see cref="Appender"/>'s. Any thread may call; every member does blocking I/O.</remarks>
+/// <remarks>Only reads; writing is the <see cref="Appender"/>'s, deleting <see cref="StoreSweep"/>'s. Any thread may call; every member does blocking I/O.</remarks>
 internal sealed class RunCatalog
 {
-    /// <summary>Finished runs kept per agent (protocol 14.2).</summary>
-    public const int DefaultMaxPerAgent = 50;
-
-    /// <summary>Days that a finished run is kept (protocol 14.2).</summary>
-    public const int DefaultMaxAgeDays = 30;
+    private readonly SummaryCache _summaries = new();
 
     private RunCatalog(string root) => Root = root;
 
     public string Root { get; }
+
+    /// <summary>The file that says how long runs are kept (protocol 14.2).</summary>
+    public string ConfigFile => Path.Combine(Path.GetDirectoryName(Root)!, "config.toml");
 
     /// <summary>The traces live in <c>runs</c>, beside the journal directory. Nothing is created yet.</summary>
     public static RunCatalog ForJournalDirectory(string journalDirectory)
@@ -25,12 +24,14 @@ internal sealed class RunCatalog
     }
 
     /// <summary>Makes the root, private and kept out of backups: prompts and tool output are in it.</summary>
-    public void EnsureRoot()
+    /// <param name="durability">With <see cref="Durability.Fsync"/> the names that lead to it are on stable storage afterwards.</param>
+    public void EnsureRoot(Durability durability = Durability.Os)
     {
         PrivateFiles.CreateDirectory(Root);
         PrivateFiles.Tighten(Root);
         PrivateFiles.Open(Path.Combine(Root, ".nobackup")).Dispose();
         BackupExclusion.Apply(Root);
+        if (durability == Durability.Fsync) StableStorage.SyncUpwards(Root);
     }
 
     /// <summary>Holds the store until the result is disposed or the process dies: together with others who write to it, or alone.</summary>
@@ -81,134 +82,79 @@ internal sealed class RunCatalog
     public IReadOnlyList<RunSummary> List(string agentId)
     {
         if (!RunPath.TryEncode(agentId, out string agent)) return [];
-        var runs = new List<RunSummary>();
-        foreach (TraceFile trace in TracesIn(Path.Combine(Root, agent)))
-        {
-            try
-            {
-                if (trace.Summarise() is { } summary) runs.Add(summary);
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-            {
-                // Gone, or being replaced, since the directory was read: not there to be listed.
-            }
-        }
-        SortNewestFirst(runs);
-        return runs;
+        AgentRuns known = _summaries.Get(agentId);
+        AgentRuns now = Read(agentId, Path.Combine(Root, agent), known);
+        if (!ReferenceEquals(now, known)) _summaries.Put(agentId, now);
+        return now.NewestFirst;
     }
 
-    /// <summary>Ends every run that a dead daemon left open, as <c>incomplete</c> (protocol 14.3). Only while the store is held alone.</summary>
-    /// <returns>How many there were. A second call finds none.</returns>
-    /// <remarks>A file without one whole line is removed: the daemon died before the run was acknowledged.</remarks>
-    public async Task<int> AdoptOrphansAsync(Appender appender, DateTime now, ILogger log)
+    /// <summary>Every agent's directory, and links that stand for one.</summary>
+    public string[] AgentDirectories() => Directory.Exists(Root) ? Directory.GetDirectories(Root) : [];
+
+    /// <summary>The traces in an agent's directory. Links and whatever is not named like a trace are not among them.</summary>
+    public static IEnumerable<TraceFile> TracesIn(string directory)
     {
-        var adopted = new List<(TraceFile Trace, Task Stored)>();
-        foreach (TraceFile trace in AllTraces())
-        {
-            try
-            {
-                switch (trace.Summarise())
-                {
-                    case null:
-                        File.Delete(trace.Path);
-                        break;
-                    case { Status: RunStatus.InProgress }:
-                        byte[] line = new RunEnded(trace.RunId, trace.AgentId, new RunIncomplete(), now).ToLine();
-                        adopted.Add((trace, appender.AppendAsync(appender.File(trace.Path), line)));
-                        break;
-                }
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-            {
-                log.LogWarning("could not look at {Path}: {Reason}", trace.Path, e.Message);
-            }
-        }
-        int ended = 0;
-        foreach ((TraceFile trace, Task stored) in adopted)
-        {
-            try
-            {
-                await stored;
-                ended++;
-            }
-            catch (IOException e)
-            {
-                log.LogWarning("could not end the orphaned run {Path}: {Reason}", trace.Path, e.Message);
-            }
-        }
-        return ended;
-    }
-
-    /// <summary>Removes finished runs: each agent's beyond the newest <paramref name="maxPerAgent"/>, and those that ended more than
-    /// <paramref name="maxAgeDays"/> days ago. Never one in progress. Only while the store is held alone.</summary>
-    /// <param name="maxPerAgent">0 or less: no such limit.</param>
-    /// <param name="maxAgeDays">0 or less: no such limit.</param>
-    /// <returns>How many were removed.</returns>
-    public int Collect(DateTime now, ILogger log, int maxPerAgent = DefaultMaxPerAgent, int maxAgeDays = DefaultMaxAgeDays)
-    {
-        int removed = 0;
-        foreach (string directory in AgentDirectories())
-        {
-            string agentId = RunPath.Decode(Path.GetFileName(directory));
-            int newer = 0;
-            foreach (RunSummary run in List(agentId))
-            {
-                if (run.Status == RunStatus.InProgress) continue;
-                bool tooMany = maxPerAgent > 0 && newer >= maxPerAgent;
-                bool tooOld = maxAgeDays > 0 && (now - (run.EndedAt ?? run.StartedAt)).TotalDays > maxAgeDays;
-                if (!tooMany && !tooOld) newer++;
-                else if (TryGetPath(agentId, run.RunId, out string path) && TryDelete(path, log)) removed++;
-            }
-            if (!Directory.EnumerateFileSystemEntries(directory).Any()) TryDeleteDirectory(directory, log);
-        }
-        return removed;
-    }
-
-    private static void SortNewestFirst(List<RunSummary> runs) => runs.Sort(static (a, b) =>
-        b.StartedAt != a.StartedAt ? b.StartedAt.CompareTo(a.StartedAt) : string.CompareOrdinal(a.RunId, b.RunId));
-
-    private IEnumerable<TraceFile> AllTraces() => AgentDirectories().SelectMany(TracesIn);
-
-    private string[] AgentDirectories() => Directory.Exists(Root) ? Directory.GetDirectories(Root) : [];
-
-    private static IEnumerable<TraceFile> TracesIn(string directory)
-    {
-        if (!Directory.Exists(directory)) return [];
         string agentId = RunPath.Decode(Path.GetFileName(directory));
-        return Directory.GetFiles(directory, "*" + RunPath.Extension)
-            .Select(path => new TraceFile(path, agentId, RunPath.Decode(Path.GetFileNameWithoutExtension(path))));
+        return Entries(directory, (ref FileSystemEntry entry) =>
+            new TraceFile(entry.ToFullPath(), agentId, RunPath.Decode(Stem(ref entry).ToString()), entry.Length));
     }
 
-    private static bool TryDelete(string path, ILogger log)
+    /// <summary>Reads a directory and, of its files, those that <paramref name="known"/> does not tell of.</summary>
+    /// <returns><paramref name="known"/> itself when nothing has changed.</returns>
+    private static AgentRuns Read(string agentId, string directory, AgentRuns known)
     {
+        if (!Directory.Exists(directory)) return AgentRuns.None;
+        var lookup = known.Files.GetAlternateLookup<ReadOnlySpan<char>>();
+        IEnumerable<(string Name, KnownTrace Trace, bool IsFresh)> entries = Entries(directory, (ref FileSystemEntry entry) =>
+        {
+            var seen = new KnownTrace(entry.Length, entry.LastWriteTimeUtc.UtcDateTime, null);
+            return lookup.TryGetValue(Stem(ref entry), out string? name, out KnownTrace before) && before with { Run = null } == seen
+                ? (name, before, false)
+                : (Stem(ref entry).ToString(), seen, true);
+        });
+        var files = new List<(string Name, KnownTrace Trace)>(known.Files.Count);
+        bool same = true;
+        foreach ((string name, KnownTrace trace, bool isFresh) in entries)
+        {
+            same &= !isFresh;
+            if (!isFresh) files.Add((name, trace));
+            else if (TryLook(Path.Combine(directory, name + RunPath.Extension), agentId, name, trace.Size, out RunSummary? run)) files.Add((name, trace with { Run = run }));
+        }
+        if (same && files.Count == known.Files.Count) return known;
+
+        RunSummary[] runs = [.. files.Select(static file => file.Trace.Run).OfType<RunSummary>()];
+        Array.Sort(runs, RunPlace.NewestFirst);
+        return new AgentRuns(agentId, files.ToDictionary(static file => file.Name, static file => file.Trace), runs);
+    }
+
+    /// <summary>False when the file is gone, or being replaced, since the directory was read: not there to be listed.</summary>
+    private static bool TryLook(string path, string agentId, string name, long size, out RunSummary? run)
+    {
+        run = null;
         try
         {
-            File.Delete(path);
+            run = new TraceFile(path, agentId, RunPath.Decode(name), size).Summarise();
             return true;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            log.LogWarning("could not remove {Path}: {Reason}", path, e.Message);
             return false;
         }
     }
 
-    private static void TryDeleteDirectory(string path, ILogger log)
-    {
-        try
-        {
-            Directory.Delete(path);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            log.LogWarning("could not remove {Path}: {Reason}", path, e.Message);
-        }
-    }
+    private static FileSystemEnumerable<T> Entries<T>(string directory, FileSystemEnumerable<T>.FindTransform transform) =>
+        new(directory, transform, new EnumerationOptions { AttributesToSkip = 0, IgnoreInaccessible = false }) { ShouldIncludePredicate = IsTrace };
+
+    private static bool IsTrace(ref FileSystemEntry entry) =>
+        entry.FileName.EndsWith(RunPath.Extension, StringComparison.Ordinal) && !entry.IsDirectory && (entry.Attributes & FileAttributes.ReparsePoint) == 0;
+
+    private static ReadOnlySpan<char> Stem(ref FileSystemEntry entry) => entry.FileName[..^RunPath.Extension.Length];
 }
 
 /// <summary>A trace and whose it is; both ids come from the path.</summary>
-internal sealed record TraceFile(string Path, string AgentId, string RunId)
+/// <param name="Size">When its directory was read; what is no regular file has 0. Less: not known.</param>
+internal sealed record TraceFile(string Path, string AgentId, string RunId, long Size = -1)
 {
-    /// <summary>See <see cref="RunTrace.Summarise"/>.</summary>
-    public RunSummary? Summarise() => RunTrace.Summarise(Path, AgentId, RunId);
+    /// <summary>See <see cref="RunTrace.Summarise"/>. What has no bytes is not even opened: a pipe would wait for somebody to write.</summary>
+    public RunSummary? Summarise() => Size == 0 ? null : RunTrace.Summarise(Path, AgentId, RunId);
 }

@@ -5,8 +5,9 @@ namespace CarServer.RunStore;
 
 /// <summary>Ids as file names (protocol 6.3, 14.1): <c>a-z 0-9 - _ .</c> stay, every other byte becomes <c>%</c> and two hex digits.</summary>
 /// <remarks>
-/// A leading '.' is encoded too, so that no id can be <c>.nobackup</c> or a directory link. Two ids never meet in one name, not even
-/// on a file system that ignores case.
+/// A leading '.' is encoded too, so that no id can be <c>.nobackup</c> or a directory link; a trailing one, which Windows drops; and the
+/// first letter of what Windows takes for a device, <c>con</c> or <c>com1.txt</c>. Two ids never meet in one name, not even on a file
+/// system that ignores case.
 /// </remarks>
 internal static class RunPath
 {
@@ -32,16 +33,26 @@ internal static class RunPath
             return false;   // half a surrogate pair has no bytes of its own; replacing it would let two ids meet
         }
         var encoded = new StringBuilder(utf8.Length);
-        foreach (byte b in utf8)
+        for (int i = 0; i < utf8.Length; i++)
         {
+            byte b = utf8[i];
             bool kept = b is (>= (byte)'a' and <= (byte)'z') or (>= (byte)'0' and <= (byte)'9') or (byte)'-' or (byte)'_'
-                || (b == (byte)'.' && encoded.Length > 0);
+                || (b == (byte)'.' && i > 0 && i < utf8.Length - 1);
+            if (i == 0 && IsDevice(id)) kept = false;
             if (kept) encoded.Append((char)b);
             else encoded.Append('%').Append(b.ToString("x2", CultureInfo.InvariantCulture));
         }
         if (encoded.Length > MaxNameBytes) return false;
         name = encoded.ToString();
         return true;
+    }
+
+    /// <summary>Whatever follows the first '.' is no part of a device's name. Capitals are encoded anyway.</summary>
+    private static bool IsDevice(string id)
+    {
+        int dot = id.IndexOf('.', StringComparison.Ordinal);
+        ReadOnlySpan<char> name = dot < 0 ? id : id.AsSpan(0, dot);
+        return name is "con" or "prn" or "aux" or "nul" || (name.Length == 4 && (name.StartsWith("com") || name.StartsWith("lpt")) && char.IsAsciiDigit(name[3]));
     }
 
     /// <summary>The id behind a name. Names that <see cref="TryEncode"/> did not make come back as they are.</summary>

@@ -79,7 +79,10 @@ internal sealed record CliOutcome(
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? StderrTail = null);
 
 /// <summary>A run as <c>runs.list</c> shows it.</summary>
-internal sealed record RunSummary(string RunId, string AgentId, string Intent, DateTime StartedAt, DateTime? EndedAt, RunStatus Status, int TurnCount);
+/// <param name="TurnsDropped">Turns that could not be recorded, as far as this process knows; left out when there are none.</param>
+internal sealed record RunSummary(
+    string RunId, string AgentId, string Intent, DateTime StartedAt, DateTime? EndedAt, RunStatus Status, int TurnCount,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] int TurnsDropped = 0);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true,
     RespectNullableAnnotations = true, AllowOutOfOrderMetadataProperties = true, MaxDepth = RawJsonConverter.MaxWrappedDepth, Converters = [typeof(UtcTime)])]

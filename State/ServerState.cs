@@ -18,9 +18,12 @@ internal sealed class ServerState : IAsyncDisposable
         _config = config;
         Clock = config.Clock;
         Log = config.LoggerFactory.CreateLogger("state");
-        Appender = new Appender(config.LoggerFactory.CreateLogger("disk"));
-        Runs = new RunRegistry(RunCatalog.ForJournalDirectory(config.JournalDirectory), Appender, config.LoggerFactory.CreateLogger("runs"), config.Clock);
+        Appender = new Appender(config.LoggerFactory.CreateLogger("disk"), config.Durability, clock: Clock);
+        RunCatalog catalog = RunCatalog.ForJournalDirectory(config.JournalDirectory);
+        ILogger runs = config.LoggerFactory.CreateLogger("runs");
+        Runs = new RunRegistry(catalog, Appender, runs, config.Clock);
         Sessions = new SessionRegistry(this);
+        Housekeeping = new Housekeeping(Runs, catalog, Appender, config.JournalDirectory, Sessions.IsOpen, runs, config.Clock);
         Info = new DaemonInfo { StartedAt = Clock.GetUtcNow().UtcDateTime, IsPrimary = config.IsPrimary };
     }
 
@@ -41,17 +44,21 @@ internal sealed class ServerState : IAsyncDisposable
     public SessionRegistry Sessions { get; }
     public RunRegistry Runs { get; }
 
+    /// <summary>Does nothing by itself: the daemon has it recover, and starts it, when it is the primary one.</summary>
+    public Housekeeping Housekeeping { get; }
+
     internal ServerStateConfig Config => _config;
 
     /// <summary>A fresh runtime whose tools are the session's own client.</summary>
     internal Runtime NewRuntime(ClientSession session) => new(
-        new EventLog(Path.Combine(_config.JournalDirectory, session.ClientId + ".jsonl"), Appender, Clock),
+        new EventLog(Journals.PathOf(_config.JournalDirectory, session.ClientId), Appender, Clock),
         new ClientToolExecutor(session.Channel, _config.ToolTimeout),
         Clock);
 
     /// <summary>Flushes what was accepted and closes the files. Sessions must be gone by now.</summary>
     public async ValueTask DisposeAsync()
     {
+        await Housekeeping.DisposeAsync();
         await Appender.DisposeAsync();
         Runs.Dispose();
     }

@@ -1,3 +1,4 @@
+using CarServer.RunStore;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -8,6 +9,8 @@ internal sealed record ServerStateConfig
 {
     /// <summary>Absolute path; event journals go here, run traces into its sibling <c>runs</c>.</summary>
     public required string JournalDirectory { get; init; }
+
+    public Durability Durability { get; init; }
 
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 

@@ -103,6 +103,7 @@ internal sealed record ServeSettings(DaemonOptions Options, string? AuthTokenFil
             NoApprovals = Of(Settings.NoApprovals),
             RequireHandshake = Of(Settings.RequireHandshake),
             JournalDirectory = Of(Settings.JournalDirectory),
+            Durability = Of(Settings.Durability),
             AgentsManifest = Of(Settings.AgentsManifest),
             LogLevel = Of(Settings.LogLevel),
             LogFormat = Of(Settings.LogFormat),

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net;
 using CarServer.Rpc.Transport;
+using CarServer.RunStore;
 using Microsoft.Extensions.Logging;
 
 namespace CarServer.Rpc.CommandLine;
@@ -57,6 +58,15 @@ internal static class Settings
     public static readonly Setting<string> JournalDirectory = new("journal_dir", "Where event journals go; run traces go into its sibling 'runs'.",
         layers => layers.Root.Path + "/journals", given => given.Path(), Same) { Flag = "--journal-dir", InFile = true, ValueName = "PATH" };
 
+    public static readonly Setting<Durability> Durability = new("durability",
+        "When a recorded turn counts as stored: os, it survives a crash of the daemon; fsync, a loss of power too.",
+        _ => RunStore.Durability.Os, given => given.Text switch
+        {
+            "os" => RunStore.Durability.Os,
+            "fsync" => RunStore.Durability.Fsync,
+            _ => throw given.Refuse("must be os or fsync"),
+        }, durability => durability.ToString().ToLowerInvariant()) { Flag = "--durability", InFile = true, ValueName = "os|fsync" };
+
     public static readonly Setting<string> AgentsManifest = new("agents_manifest", "The manifest of supervised agents.",
         layers => layers.Root.Path + "/agents.json", given => given.Path(), Same)
         { Flag = "--agents-manifest", Variable = "CAR_AGENTS_MANIFEST", InFile = true, ValueName = "PATH", NotServed = "the supervision of agents" };
@@ -109,7 +119,7 @@ internal static class Settings
     public static readonly IReadOnlyList<Setting> All =
     [
         Home, Bind, Host, Port, Socket, NoSocket, NoAuth, RequireAuth, AuthToken, AuthTokenFile, NoApprovals, Reachable,
-        JournalDirectory, AgentsManifest, McpBind, A2aBind, LogLevel, LogFormat, AllowedOrigins, RequireHandshake,
+        JournalDirectory, Durability, AgentsManifest, McpBind, A2aBind, LogLevel, LogFormat, AllowedOrigins, RequireHandshake,
         MaxConnections, MaxMessageBytes, HandlerTimeout, ToolTimeout, InferenceMaxConcurrent, MobileRuntimeUrl,
     ];
 

@@ -16,6 +16,9 @@ internal static class RunsMethods
 
     private const string RecordTurnsShape = "{ run_id, turns: [RunTurn] }";
 
+    /// <summary>Runs that <c>runs.gc</c> names in one answer: more than anybody reads, and a whole store's worth would not fit.</summary>
+    private const int MaxRemovedShown = 1_000;
+
     public static readonly Method[] Rows =
     [
         Method.Waiting("runs.start", "{ intent, agent_id?, agent_name?, outcome_description?, idempotency_key? }",
@@ -24,7 +27,7 @@ internal static class RunsMethods
         Method.Waiting("runs.complete", "{ run_id, outcome: { status, summary?, evidence?, metrics?, timestamp? } }",
             "Ends a run with the outcome its harness reports.",
             RunsMethodsJson.Default.CompleteRunParams, RunsMethodsJson.Default.CompleteRunResult, CompleteAsync),
-        Method.Waiting("runs.list", "{ agent_id, limit?, before? }",
+        Method.Waiting("runs.list", "{ agent_id, limit?, before?, status? }",
             "An agent's runs on disk, newest first.",
             RunsMethodsJson.Default.ListRunsParams, RunsMethodsJson.Default.ListRunsResult, ListAsync),
         Method.Streaming("runs.get_trace", "{ run_id, cursor?, limit? }",
@@ -39,6 +42,9 @@ internal static class RunsMethods
         Method.Row("runs.unsubscribe", "{ run_id }",
             "Ends this connection's subscription to a run.",
             RunsMethodsJson.Default.RunIdParams, RunsMethodsJson.Default.UnsubscribeResult, Unsubscribe),
+        Method.Waiting("runs.gc", "{ dry_run? }",
+            "Removes the finished runs that are kept no longer, as happens at every start and every hour; with dry_run only tells which.",
+            RunsMethodsJson.Default.CollectRunsParams, RunsMethodsJson.Default.CollectRunsResult, CollectAsync, Access.Host),
     ];
 
     internal static async Task<StartRunResult> StartAsync(Call call, StartRunParams p)
@@ -64,10 +70,19 @@ internal static class RunsMethods
         if (!RunAccess.MayRead(call.Session, p.AgentId, call.State.Auth))
             throw new RefusedException($"not authorized to read runs of agent '{p.AgentId}'");
         if (p.Limit is < 1) throw new RefusedException("limit must be at least 1", Refusal.Invalid);
-        IReadOnlyList<RunSummary> runs = await call.State.Runs.ListAsync(p.AgentId, p.Before);
-        if (p.Limit is not { } limit) return new ListRunsResult(p.AgentId, runs, NextBefore: null);
-        IReadOnlyList<RunSummary> page = [.. runs.Take(limit)];
-        return new ListRunsResult(p.AgentId, page, page.Count < runs.Count ? RawJson.FromString(page[^1].RunId) : RawJson.Null);
+        RunPage page = await call.State.Runs.ListAsync(p.AgentId, p.Limit, p.Before, p.Status);
+        RawJson? next = page.Next is { } place ? RawJson.FromString(place)
+            : p.Limit is not null ? RawJson.Null
+            : null;
+        return new ListRunsResult(p.AgentId, page.Runs, next);
+    }
+
+    internal static async Task<CollectRunsResult> CollectAsync(Call call, CollectRunsParams p)
+    {
+        if (!call.State.Info.IsPrimary) throw new RefusedException("another daemon is the primary one for this state root: only that one removes runs");
+        Collected collected = await call.State.Housekeeping.CollectAsync(p.DryRun, call.Abandoned);
+        IReadOnlyList<RemovedRun> shown = [.. collected.Runs.OrderBy(run => run.AgentId, StringComparer.Ordinal).ThenByDescending(run => run.StartedAt).Take(MaxRemovedShown)];
+        return new CollectRunsResult(p.DryRun, shown, collected.Runs.Count, collected.Journals, collected.Retention.MaxPerAgent, collected.Retention.MaxAgeDays);
     }
 
     /// <summary>Without a limit all that there is, however large; with one, a page that fits into a message of usual size.</summary>
@@ -121,10 +136,10 @@ internal sealed record CompleteRunParams(string RunId, AgentOutcome Outcome);
 
 internal sealed record CompleteRunResult(string RunId, bool Ok);
 
-/// <param name="Before">The <c>next_before</c> of the page before: the id of its last run.</param>
-internal sealed record ListRunsParams(string AgentId, int? Limit = null, string? Before = null);
+/// <param name="Before">The <c>next_before</c> of the page before, or the id of a run in the list.</param>
+internal sealed record ListRunsParams(string AgentId, int? Limit = null, string? Before = null, RunStatus? Status = null);
 
-/// <param name="NextBefore">Absent without a limit; JSON null on the last page.</param>
+/// <param name="NextBefore">Where to go on. At the end: JSON null with a limit, absent without one.</param>
 internal sealed record ListRunsResult(
     string AgentId, IReadOnlyList<RunSummary> Runs,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] RawJson? NextBefore);
@@ -184,6 +199,15 @@ internal sealed record SubscribeResult(string RunId, string AgentId, IReadOnlyLi
 
 internal sealed record UnsubscribeResult(string RunId, bool Removed);
 
+internal sealed record CollectRunsParams(bool DryRun = false);
+
+/// <param name="Removed">By agent, the newest first; at most a thousand.</param>
+/// <param name="RemovedCount">All of them.</param>
+/// <param name="JournalsRemoved">Event journals of connections, by the same <paramref name="MaxAgeDays"/>.</param>
+/// <param name="MaxPerAgent">The limit that was applied; 0 or less is none.</param>
+internal sealed record CollectRunsResult(
+    bool DryRun, IReadOnlyList<RemovedRun> Removed, int RemovedCount, int JournalsRemoved, int MaxPerAgent, int MaxAgeDays);
+
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true,
     RespectNullableAnnotations = true, AllowOutOfOrderMetadataProperties = true, Converters = [typeof(UtcTime)], AllowDuplicateProperties = false,
     MaxDepth = RawJsonConverter.MaxDepth)]
@@ -193,4 +217,5 @@ internal sealed record UnsubscribeResult(string RunId, bool Removed);
 [JsonSerializable(typeof(GetTraceParams)), JsonSerializable(typeof(GetTraceResult))]
 [JsonSerializable(typeof(RecordTurnsParams)), JsonSerializable(typeof(RecordTurnsResult))]
 [JsonSerializable(typeof(RunIdParams)), JsonSerializable(typeof(SubscribeResult)), JsonSerializable(typeof(UnsubscribeResult))]
+[JsonSerializable(typeof(CollectRunsParams)), JsonSerializable(typeof(CollectRunsResult))]
 internal sealed partial class RunsMethodsJson : JsonSerializerContext;

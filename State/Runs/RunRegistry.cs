@@ -8,7 +8,8 @@ using Microsoft.Extensions.Logging;
 namespace CarServer.State.Runs;
 
 /// <summary>All runs of the process (protocol 13). A run outlives the connection that started it.</summary>
-/// <remarks>Any thread may call. No lock but each run's own; disk work is the appender's or leaves the caller's thread.</remarks>
+/// <remarks>Any thread may call. No lock but each run's own; disk work is the appender's or leaves the caller's thread. What becomes of
+/// runs that no daemon has in memory is <see cref="Housekeeping"/>'s matter.</remarks>
 internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger log, TimeProvider clock) : IDisposable
 {
     /// <summary>How long a first run waits for another daemon to be through with its recovery: a look at some thousand traces.</summary>
@@ -20,7 +21,7 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     private readonly ConcurrentDictionary<string, Run> _open = new();
 
     private readonly ConcurrentQueue<Run> _ended = new();
-    private readonly Lock _root = new();
+    private readonly SemaphoreSlim _root = new(1);
     private volatile bool _rootIsReady;
     private IDisposable? _share;   // of the store, from the first run on: another daemon must not adopt what is open here
 
@@ -29,29 +30,11 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     /// <summary>A run this process knows, open or ended; null otherwise.</summary>
     public Run? Find(string runId) => _runs.GetValueOrDefault(runId);
 
-    /// <summary>Before anything is served (protocol 14.3): ends what a dead daemon left open, then drops what is old. Failures are logged.</summary>
-    /// <remarks>Does nothing while another daemon has runs in the store: nobody could tell its open ones from those of a dead one.</remarks>
-    public async Task RecoverAsync(int maxPerAgent = RunCatalog.DefaultMaxPerAgent, int maxAgeDays = RunCatalog.DefaultMaxAgeDays)
-    {
-        try
-        {
-            if (!Directory.Exists(catalog.Root)) return;
-            using IDisposable? alone = catalog.TryHold(alone: true);
-            if (alone is null)
-            {
-                log.LogWarning("run store: another daemon has runs in {Root}: left as it is", catalog.Root);
-                return;
-            }
-            int adopted = await catalog.AdoptOrphansAsync(appender, Now, log);
-            int removed = catalog.Collect(Now, log, maxPerAgent, maxAgeDays);
-            if (adopted + removed > 0) log.LogInformation("run store: {Adopted} orphaned runs ended, {Removed} old ones removed", adopted, removed);
-        }
-        catch (Exception e)
-        {
-            // Whatever lies in the store, the daemon starts (protocol 14.3); a defect of ours is no reason not to, either.
-            log.LogError(e, "run store: not looked through to its end");
-        }
-    }
+    /// <summary>True from a run's start until its end is accepted.</summary>
+    public bool IsOpen(string runId) => _open.ContainsKey(runId);
+
+    /// <summary>Ends that the disk refused; <see cref="Housekeeping"/> offers them again.</summary>
+    public RefusedEnds RefusedEnds { get; } = new(log);
 
     /// <summary>Starts a run, or finds the one that <paramref name="runId"/> names already and makes it this connection's.</summary>
     /// <param name="runId">The caller's own id for it (<c>idempotency_key</c>); null for a random one.</param>
@@ -65,7 +48,7 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
         if (runId is not null) CheckName("idempotency_key", runId);
         CheckLength("intent", intent);
         CheckLength("outcome_description", outcomeDescription);
-        if (!_rootIsReady) await Task.Run(EnsureRoot);
+        if (!_rootIsReady) await EnsureRootAsync();
 
         Run run = runId is not null && await FindOrLoadAsync(runId, clientId) is { } existing
             ? Resume(existing, clientId, agentId)
@@ -200,20 +183,36 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
         log.LogWarning("run {RunId}: {Count} turns of proposal {ProposalId} were not recorded: {Reason}", runId, dropped, proposal.Id, reason);
     }
 
-    /// <summary>An agent's runs on disk, the newest start first.</summary>
-    /// <param name="before">A run id: only those after it in that order; null from the first.</param>
-    /// <exception cref="RefusedException">An id that can't be a file name, or <paramref name="before"/> is none of the agent's runs.</exception>
-    public Task<IReadOnlyList<RunSummary>> ListAsync(string agentId, string? before)
+    /// <summary>A page of an agent's runs on disk, the newest start first.</summary>
+    /// <param name="before">What the page before told, or a run id: only those after it in that order. Null: from the first.</param>
+    /// <param name="status">Only runs that have it; null for all.</param>
+    /// <exception cref="RefusedException">An id that can't be a file name, or <paramref name="before"/> is no place in this list.</exception>
+    public Task<RunPage> ListAsync(string agentId, int? limit = null, string? before = null, RunStatus? status = null)
     {
         CheckName("agent_id", agentId);
         return Task.Run(() =>
         {
             IReadOnlyList<RunSummary> runs = catalog.List(agentId);
-            if (before is null) return runs;
-            int at = runs.TakeWhile(run => run.RunId != before).Count();
-            if (at == runs.Count) throw new RefusedException($"before: agent '{agentId}' has no run '{before}'", Refusal.Invalid);
-            return [.. runs.Skip(at + 1)];
+            IEnumerable<RunSummary> rest = runs;
+            if (before is not null)
+            {
+                RunPlace place = runs.FirstOrDefault(run => run.RunId == before) is { } named ? RunPlace.Of(named)
+                    : RunPlace.TryParse(before, out RunPlace given) ? given
+                    : throw new RefusedException($"before: agent '{agentId}' has no run '{before}'", Refusal.Invalid);
+                rest = rest.Where(run => RunPlace.Of(run).CompareTo(place) > 0);
+            }
+            if (status is not null) rest = rest.Where(run => run.Status == status);
+            return RunPage.Of(rest.Select(WithWhatIsKnownHere), limit);
         });
+    }
+
+    /// <summary>Of a run in memory the disk may have lines already that nobody was told of, or will have to give back.</summary>
+    private RunSummary WithWhatIsKnownHere(RunSummary stored)
+    {
+        if (Find(stored.RunId) is not { } run || run.AgentId != stored.AgentId) return stored;
+        (int turns, RunStatus status) = run.Position;
+        if (status != RunStatus.InProgress || stored.Status != RunStatus.InProgress) turns = stored.TurnCount;
+        return turns == stored.TurnCount && run.TurnsDropped == 0 ? stored : stored with { TurnCount = turns, TurnsDropped = run.TurnsDropped };
     }
 
     /// <summary>A piece of a run's trace on disk; null when there is none, or none this caller may read.</summary>
@@ -264,24 +263,31 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     }
 
     /// <summary>Lets go of the store. The runs must have ended, and the appender with them.</summary>
-    public void Dispose() => _share?.Dispose();
-
-    private void EnsureRoot()
+    public void Dispose()
     {
+        _share?.Dispose();
+        _root.Dispose();
+    }
+
+    private async Task EnsureRootAsync()
+    {
+        await _root.WaitAsync();   // who comes second has nothing else to do than to wait for the first
         try
         {
-            catalog.EnsureRoot();
+            if (_rootIsReady) return;
+            await Task.Run(() => catalog.EnsureRoot(appender.Durability));
             long start = Stopwatch.GetTimestamp();
-            lock (_root)   // who comes second has nothing else to do than to wait for the first
-            {
-                while ((_share ??= catalog.TryHold(alone: false)) is null && Stopwatch.GetElapsedTime(start) < LongestRecovery) Thread.Sleep(5);
-                if (_share is null) log.LogWarning("run store: {Root} can't be held: another daemon may end what is open here", catalog.Root);
-                _rootIsReady = true;
-            }
+            while ((_share ??= catalog.TryHold(alone: false)) is null && Stopwatch.GetElapsedTime(start) < LongestRecovery) await Task.Delay(5);
+            if (_share is null) log.LogWarning("run store: {Root} can't be held: another daemon may end what is open here", catalog.Root);
+            _rootIsReady = true;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            log.LogWarning("run store: {Root} can't be prepared: {Reason}", catalog.Root, e.Message);
+            log.LogWarning("run store: {Root} can't be prepared: {Reason}", catalog.Root, PrivateFiles.Reason(e));
+        }
+        finally
+        {
+            _root.Release();
         }
     }
 

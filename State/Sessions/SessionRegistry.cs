@@ -13,6 +13,8 @@ internal sealed class SessionRegistry(ServerState state)
 
     public IEnumerable<ClientSession> All => _sessions.Values;
 
+    public bool IsOpen(string clientId) => _sessions.ContainsKey(clientId);
+
     public ClientSession Open(IClientChannel channel)
     {
         while (true)

@@ -48,7 +48,7 @@ internal sealed class DaemonCases : IAsyncDisposable
             return Stopwatch.GetElapsedTime(started);
         }));
 
-    private static double Median(TimeSpan window, Func<TimeSpan> once)
+    public static double Median(TimeSpan window, Func<TimeSpan> once)
     {
         var times = new List<double>();
         for (long started = Stopwatch.GetTimestamp(); times.Count == 0 || Stopwatch.GetElapsedTime(started) < window;) times.Add(once().TotalSeconds);
@@ -59,6 +59,11 @@ internal sealed class DaemonCases : IAsyncDisposable
     private static TimeSpan StartAndAsk()
     {
         using var home = new TempHome();
+        return StartAndAsk(home);
+    }
+
+    public static TimeSpan StartAndAsk(TempHome home)
+    {
         var address = new UnixDomainSocketEndPoint(home.Socket);
         long started = Stopwatch.GetTimestamp();
         using Process process = CarProcess.Start(home.Path, ["serve", "--no-auth", "--bind", "unix:" + home.Socket], null, redirectInput: false);

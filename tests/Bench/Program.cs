@@ -34,6 +34,7 @@ foreach (Case one in FrameCases.All().Where(Wanted)) inside.Run(one);
 await using (var dispatch = new DispatchCases())
     foreach (Case one in dispatch.All().Where(Wanted)) inside.Run(one);
 foreach (Case one in StateCases.All().Where(Wanted)) inside.Run(one);
+foreach (Case one in RunStoreCases.Durable().Where(Wanted)) inside.Run(one);
 
 if (!File.Exists(Repository.Binary))
 {
@@ -44,6 +45,7 @@ outside.PrintHeading("the published executable, loopback");
 await using (DaemonCases daemon = await DaemonCases.StartAsync())
 {
     foreach (Case one in daemon.All().Where(Wanted)) outside.Run(one);
+    foreach (Case one in RunStoreCases.Daemon().Where(Wanted)) outside.Run(one);
     if (filter.Length == 0) await daemon.PrintMemoryAsync();
 }
 outside.PrintHeading("run traces, the published executable, loopback");

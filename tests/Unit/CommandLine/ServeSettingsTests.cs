@@ -85,6 +85,7 @@ internal sealed class ServeSettingsTests
     [Arguments("--allow-origin https://a.example/",    "",                         "",                      "--allow-origin must be an origin")]
     [Arguments("--allow-origin https://a.example/x",   "",                         "",                      "--allow-origin must be an origin")]
     [Arguments("--allow-origin null",                  "",                         "",                      "--allow-origin must be an origin")]
+    [Arguments("--durability always",                  "",                         "",                      "--durability must be os or fsync, got 'always'")]
     [Arguments("--max-connections 0",                  "",                         "",                      "--max-connections must be a whole number from 1 to 1000000, got '0'")]
     [Arguments("--max-message-bytes 1023",             "",                         "",                      "--max-message-bytes must be a whole number from 1024 to 1073741824, got '1023'")]
     [Arguments("--max-message-bytes 99999999999",      "",                         "",                      "--max-message-bytes must be a whole number")]

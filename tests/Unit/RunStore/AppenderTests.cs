@@ -12,8 +12,6 @@ public sealed partial class AppenderTests
 {
     private static byte[] Line(string text) => Encoding.UTF8.GetBytes(text + "\n");
 
-    private static IOException DiskFull() => new("no space left on device");
-
     [Test]
     public async Task Nothing_is_on_disk_before_the_first_append()
     {
@@ -116,16 +114,15 @@ public sealed partial class AppenderTests
     {
         using var home = new TempHome();
         bool full = false;
-        await using var appender = new Appender(NullLogger.Instance, (file, lines, offset) =>
+        var disk = new FaultyDisk
         {
-            if (!full)
+            OnWrite = (file, lines, offset) =>
             {
-                RandomAccess.Write(file, lines, offset);
-                return;
-            }
-            RandomAccess.Write(file, Line("first of the refused").AsSpan(), offset);
-            throw DiskFull();
-        });
+                RandomAccess.Write(file, full ? Line("first of the refused") : lines[0].Span, offset);
+                if (full) throw FaultyDisk.Full();
+            },
+        };
+        await using var appender = new Appender(NullLogger.Instance, disk: disk);
         AppendFile file = appender.File(home.In("f.jsonl"));
         await appender.AppendAsync(file, Line("kept"));
         full = true;
@@ -134,6 +131,83 @@ public sealed partial class AppenderTests
         full = false;
         await appender.AppendAsync(file, Line("goes on"));
         await Assert.That(await File.ReadAllTextAsync(file.Path)).IsEqualTo("kept\ngoes on\n");
+    }
+
+    [Test]
+    public async Task Why_the_disk_refused_is_said_in_words()
+    {
+        using var home = new TempHome();
+        var disk = new FaultyDisk();
+        await using var appender = new Appender(NullLogger.Instance, disk: disk);
+        AppendFile file = appender.File(home.In("f.jsonl"));
+        await Assert.That(async () => await Refused(FaultyDisk.Full())).Throws<IOException>().WithMessage("no space left on device");
+        await Assert.That(async () => await Refused(new ArgumentOutOfRangeException())).Throws<IOException>().WithMessage("file too large");
+        disk.OnOpen = _ => throw new UnauthorizedAccessException();
+        await Assert.That(async () => await appender.AppendAsync(file, Line("x"))).Throws<IOException>().WithMessage("permission denied");
+        disk.OnOpen = _ => throw new IOException("", 30);   // EROFS
+        await Assert.That(async () => await appender.AppendAsync(file, Line("x"))).Throws<IOException>().WithMessage("read-only file system");
+        disk.OnOpen = null;
+        await appender.AppendAsync(file, Line("goes on"));
+        await Assert.That(await File.ReadAllTextAsync(file.Path)).IsEqualTo("goes on\n");
+
+        async Task Refused(Exception reason)
+        {
+            disk.OnWrite = (_, _, _) => throw reason;
+            try { await appender.AppendAsync(file, Line("x")); }
+            finally { disk.OnWrite = null; }
+        }
+    }
+
+    [Test]
+    public async Task What_cannot_be_taken_back_at_once_is_cut_before_the_next_write()
+    {
+        using var home = new TempHome();
+        var log = new LogLines();
+        var disk = new FaultyDisk();
+        await using var appender = new Appender(log, disk: disk);
+        AppendFile file = appender.File(home.In("f.jsonl"));
+        await appender.AppendAsync(file, Line("kept"));
+        disk.OnWrite = (handle, _, offset) =>
+        {
+            RandomAccess.Write(handle, Line("a whole line of what failed"), offset);
+            throw FaultyDisk.Full();
+        };
+        disk.OnSetLength = () => throw FaultyDisk.Full();
+        await Assert.That(async () => await appender.AppendAsync(file, Line("lost"))).Throws<IOException>();
+        await Assert.That(log.All.Any(line => line.Contains("could not be removed yet"))).IsTrue();
+        (disk.OnWrite, disk.OnSetLength) = (null, null);
+        await appender.AppendAsync(file, Line("goes on"));
+        await Assert.That(await File.ReadAllTextAsync(file.Path)).IsEqualTo("kept\ngoes on\n");
+    }
+
+    [Test]
+    public async Task A_disk_that_refuses_everything_is_one_log_line_and_then_a_count_now_and_then()
+    {
+        using var home = new TempHome();
+        var log = new LogLines();
+        var clock = new ManualClock();
+        var disk = new FaultyDisk { OnWrite = (_, _, _) => throw FaultyDisk.Full() };
+        await using var appender = new Appender(log, disk: disk, clock: clock);
+        AppendFile[] files = [appender.File(home.In("1.jsonl")), appender.File(home.In("2.jsonl"))];
+        await RefuseAsync(50);
+        await Assert.That(log.All.Single()).Contains("1.jsonl: 1 appends were refused by the disk: no space left on device");
+        clock.Advance(RefusalLog.Pause);
+        await Assert.That(log.All[1]).Contains("99 more appends were refused by the disk, the last to ").And.Contains("2.jsonl: no space left on device");
+        clock.Advance(RefusalLog.Pause);
+        clock.Advance(RefusalLog.Pause);
+        await Assert.That(log.All.Length).IsEqualTo(2);
+        await RefuseAsync(1);
+        await Assert.That(log.All.Length).IsEqualTo(3);
+        await appender.DisposeAsync();
+        await Assert.That(log.All[3]).Contains("1 more appends");
+        await Assert.That(clock.TimersSet).IsEqualTo(0);
+
+        async Task RefuseAsync(int times)
+        {
+            for (int i = 0; i < times; i++)
+                foreach (AppendFile file in files)
+                    await Assert.That(async () => await appender.AppendAsync(file, Line("x"))).Throws<IOException>();
+        }
     }
 
     [Test]
@@ -156,7 +230,7 @@ public sealed partial class AppenderTests
     {
         using var home = new TempHome();
         using var disk = new StoppedDisk();
-        await using var appender = new Appender(NullLogger.Instance, disk.Write);
+        await using var appender = new Appender(NullLogger.Instance, disk: disk.Disk);
         AppendFile file = appender.File(home.In("f.jsonl"));
         Task first = appender.AppendAsync(file, Line("0"));
         disk.AwaitWrite();
@@ -171,7 +245,7 @@ public sealed partial class AppenderTests
     {
         using var home = new TempHome();
         using var disk = new StoppedDisk();
-        await using var appender = new Appender(NullLogger.Instance, disk.Write);
+        await using var appender = new Appender(NullLogger.Instance, disk: disk.Disk);
         AppendFile a = appender.File(home.In("a.jsonl"));
         AppendFile b = appender.File(home.In("b.jsonl"));
         Task first = appender.AppendAsync(a, Line("a0"));
@@ -194,7 +268,7 @@ public sealed partial class AppenderTests
     {
         using var home = new TempHome();
         using var disk = new StoppedDisk { Room = 10 };
-        await using var appender = new Appender(NullLogger.Instance, disk.Write);
+        await using var appender = new Appender(NullLogger.Instance, disk: disk.Disk);
         AppendFile file = appender.File(home.In("f.jsonl"));
         Task first = appender.AppendAsync(file, Line("1"));
         disk.AwaitWrite();
@@ -242,7 +316,7 @@ public sealed partial class AppenderTests
         using var disk = new StoppedDisk { Discards = true };
         var log = new LogLines();
         byte[] mebibyte = new byte[1024 * 1024];
-        await using var appender = new Appender(log, disk.Write);
+        await using var appender = new Appender(log, disk: disk.Disk);
         AppendFile file = appender.File(home.In("f.jsonl"));
         appender.Append(file, mebibyte);
         disk.AwaitWrite();
@@ -278,6 +352,7 @@ public sealed partial class AppenderTests
         private readonly ManualResetEventSlim _reached = new();
         private readonly ManualResetEventSlim _released = new();
 
+        public FaultyDisk Disk => new() { OnWrite = Write };
         public int Writes { get; private set; }
         public long Bytes { get; private set; }
         public bool Discards { get; init; }
@@ -285,13 +360,13 @@ public sealed partial class AppenderTests
         /// <summary>Most bytes that one write may have.</summary>
         public int Room { get; init; } = int.MaxValue;
 
-        public void Write(SafeFileHandle file, IReadOnlyList<ReadOnlyMemory<byte>> lines, long offset)
+        private void Write(SafeFileHandle file, IReadOnlyList<ReadOnlyMemory<byte>> lines, long offset)
         {
             Writes++;
             _reached.Set();
             _released.Wait();
             int size = lines.Sum(line => line.Length);
-            if (size > Room) throw DiskFull();
+            if (size > Room) throw FaultyDisk.Full();
             Bytes += size;
             if (!Discards) RandomAccess.Write(file, lines, offset);
         }

@@ -8,9 +8,9 @@ namespace CarServer.Tests.Unit.RunStore;
 
 public sealed class RunCatalogTests
 {
-    private static readonly DateTime Now = new(2026, 6, 1, 0, 0, 0, DateTimeKind.Utc);
+    internal static readonly DateTime Now = new(2026, 6, 1, 0, 0, 0, DateTimeKind.Utc);
 
-    private static RunCatalog Catalog(TempHome home) => RunCatalog.ForJournalDirectory(home.Journals);
+    internal static RunCatalog Catalog(TempHome home) => RunCatalog.ForJournalDirectory(home.Journals);
 
     private static byte[] Turn(int index)
     {
@@ -20,7 +20,7 @@ public sealed class RunCatalogTests
     }
 
     /// <summary>Puts a trace on disk. <paramref name="ended"/> null: still in progress.</summary>
-    private static string Write(TempHome home, string agentId, string runId, DateTime started, DateTime? ended, int turns = 0)
+    internal static string Write(TempHome home, string agentId, string runId, DateTime started, DateTime? ended, int turns = 0)
     {
         Catalog(home).TryGetPath(agentId, runId, out string path);
         Directory.CreateDirectory(Path.GetDirectoryName(path)!);
@@ -67,6 +67,71 @@ public sealed class RunCatalogTests
         ], TUnit.Assertions.Enums.CollectionOrdering.Matching);
         await Assert.That(Catalog(home).List("nobody")).IsEmpty();
         await Assert.That(Catalog(home).List("..")).IsEmpty();
+    }
+
+    [Test]
+    public async Task A_list_reads_what_has_changed_and_nothing_else()
+    {
+        using var home = new TempHome();
+        RunCatalog catalog = Catalog(home);
+        string path = Write(home, "a", "r", Now, Now, turns: 1);
+        string other = Write(home, "a", "s", Now.AddDays(-1), Now);
+        IReadOnlyList<RunSummary> first = catalog.List("a");
+        await Assert.That(catalog.List("a")).IsSameReferenceAs(first);
+
+        // Behind its back, with the same size and time: it does not look.
+        DateTime changed = File.GetLastWriteTimeUtc(path);
+        await File.WriteAllTextAsync(path, (await File.ReadAllTextAsync(path)).Replace("\"intent\":\"intent\"", "\"intent\":\"TNETNI\"", StringComparison.Ordinal));
+        File.SetLastWriteTimeUtc(path, changed);
+        await Assert.That(catalog.List("a")).IsSameReferenceAs(first);
+        File.SetLastWriteTimeUtc(path, changed.AddTicks(1));
+        await Assert.That(catalog.List("a")[0].Intent).IsEqualTo("TNETNI");
+        await Assert.That(catalog.List("a")[1]).IsSameReferenceAs(first[1]);
+
+        Write(home, "a", "t", Now.AddDays(1), null, turns: 3);
+        await Assert.That(string.Join(' ', catalog.List("a").Select(run => run.RunId))).IsEqualTo("t r s");
+        await File.AppendAllBytesAsync(home.Trace("a", "t"), Turn(3));
+        await Assert.That(catalog.List("a")[0].TurnCount).IsEqualTo(4);
+        File.Delete(other);
+        await Assert.That(string.Join(' ', catalog.List("a").Select(run => run.RunId))).IsEqualTo("t r");
+        Directory.Delete(home.In("runs", "a"), recursive: true);
+        await Assert.That(catalog.List("a")).IsEmpty();
+    }
+
+    [Test]
+    public async Task Summaries_are_kept_up_to_a_bound_and_those_of_the_agent_listed_last_the_longest()
+    {
+        var cache = new SummaryCache();
+        AgentRuns big = Runs("big", 10, 500_000);   // ten megabytes of intents
+        foreach (string agent in (string[])["1", "2", "3"]) cache.Put(agent, big with { AgentId = agent });
+        await Assert.That(cache.Get("1").Files.Count).IsEqualTo(10);
+        cache.Put("4", big with { AgentId = "4" });
+        await Assert.That(cache.Get("2")).IsSameReferenceAs(AgentRuns.None);
+        await Assert.That(cache.Get("1").Files.Count).IsEqualTo(10);
+        cache.Put("1", AgentRuns.None);
+        await Assert.That(cache.Get("1")).IsSameReferenceAs(AgentRuns.None);
+        cache.Put("5", Runs("5", 40, 500_000));   // more than all may have together
+        await Assert.That(cache.Get("5")).IsSameReferenceAs(AgentRuns.None);
+        await Assert.That(cache.Get("4").Files.Count).IsEqualTo(10);
+
+        static AgentRuns Runs(string agent, int count, int intent)
+        {
+            RunSummary[] runs = [.. Enumerable.Range(0, count).Select(i => new RunSummary($"{i}", agent, new string('x', intent), Now, null, RunStatus.InProgress, 0))];
+            return new AgentRuns(agent, runs.ToDictionary(run => run.RunId, run => new KnownTrace(1, Now, run)), runs);
+        }
+    }
+
+    [Test]
+    public async Task A_place_in_a_list_can_be_written_down_and_outlives_its_run()
+    {
+        var place = new RunPlace(Now.AddTicks(1), "a/b c");
+        await Assert.That(RunPlace.TryParse(place.ToString(), out RunPlace read)).IsTrue();
+        await Assert.That(read).IsEqualTo(place);
+        await Assert.That(read.StartedAt.Kind).IsEqualTo(DateTimeKind.Utc);
+        foreach (string text in (string[])["", "r", "2026-06-01T00:00:00.0000001Z", "2026-06-01T00:00:00.0000001Z-r", "2026-06-41T00:00:00.0000001Z/r"])
+            await Assert.That(RunPlace.TryParse(text, out _)).IsFalse();
+        await Assert.That(new RunPlace(Now, "a").CompareTo(new RunPlace(Now, "b"))).IsLessThan(0);
+        await Assert.That(new RunPlace(Now.AddTicks(1), "b").CompareTo(new RunPlace(Now, "a"))).IsLessThan(0);
     }
 
     [Test]
@@ -165,60 +230,6 @@ public sealed class RunCatalogTests
         await Assert.That(RunTrace.Summarise(path, "a", "r")!.TurnCount).IsEqualTo(1);
     }
 
-    [Test]
-    public async Task Orphans_are_ended_once()
-    {
-        using var home = new TempHome();
-        string torn = Write(home, "a", "torn", Now.AddDays(-1), Now, turns: 2);
-        byte[] whole = await File.ReadAllBytesAsync(torn);
-        await File.WriteAllBytesAsync(torn, whole[..^1]);   // 'ended' without its newline was never written
-        string fine = Write(home, "a", "fine", Now.AddDays(-1), Now);
-        Write(home, "b", "open", Now.AddDays(-1), null);
-        string headless = Write(home, "b", "headless", Now, null);
-        await File.WriteAllTextAsync(headless, "damaged\n");
-        string empty = Write(home, "c", "empty", Now, null);
-        await File.WriteAllTextAsync(empty, "{\"record\":\"star");
-        byte[] before = await File.ReadAllBytesAsync(fine);
-
-        await using var appender = new Appender(NullLogger.Instance);
-        await Assert.That(await Catalog(home).AdoptOrphansAsync(appender, Now, NullLogger.Instance)).IsEqualTo(3);
-        await Assert.That(await Catalog(home).AdoptOrphansAsync(appender, Now.AddDays(1), NullLogger.Instance)).IsEqualTo(0);
-        await Assert.That(Catalog(home).List("a")[0]).IsEqualTo(new RunSummary("fine", "a", "intent", Now.AddDays(-1), Now, RunStatus.Completed, 0));
-        await Assert.That(Catalog(home).List("a")[1]).IsEqualTo(new RunSummary("torn", "a", "intent", Now.AddDays(-1), Now, RunStatus.Incomplete, 2));
-        await Assert.That(Catalog(home).List("b").All(run => run is { Status: RunStatus.Incomplete, EndedAt: not null })).IsTrue();
-        await Assert.That(await File.ReadAllBytesAsync(fine)).IsEquivalentTo(before);
-        await Assert.That(File.Exists(empty)).IsFalse();
-    }
-
-    [Test]
-    [Arguments("{}")]
-    [Arguments("\"incomplete\"")]
-    [Arguments("{\"kind\":\"unknown\"}")]
-    public async Task An_ended_record_that_cannot_be_understood_is_an_end_all_the_same(string termination)
-    {
-        using var home = new TempHome();
-        string path = Write(home, "a", "r", Now.AddDays(-1), null, turns: 1);
-        await File.AppendAllTextAsync(path, $$"""{"record":"ended","run_id":"r","agent_id":"a","termination":{{termination}},"ended_at":"2020-01-01T00:00:00Z"}""" + "\n");
-        byte[] before = await File.ReadAllBytesAsync(path);
-        await using var appender = new Appender(NullLogger.Instance);
-        await Assert.That(await Catalog(home).AdoptOrphansAsync(appender, Now, NullLogger.Instance)).IsEqualTo(0);
-        await Assert.That(Catalog(home).List("a").Single()).IsEqualTo(new RunSummary("r", "a", "intent", Now.AddDays(-1), null, RunStatus.Incomplete, 1));
-        await Assert.That(await File.ReadAllBytesAsync(path)).IsEquivalentTo(before);
-    }
-
-    [Test]
-    [Arguments("\0\0\0\0\n")]
-    [Arguments("{\"\\ud800\":1}\ndamaged\n")]
-    public async Task Damage_behind_the_last_record_neither_opens_a_run_again_nor_hides_its_turns(string damage)
-    {
-        using var home = new TempHome();
-        await File.AppendAllTextAsync(Write(home, "a", "done", Now, Now, turns: 3), damage);
-        await File.AppendAllTextAsync(Write(home, "a", "open", Now.AddDays(-1), null, turns: 2), damage);
-        await using var appender = new Appender(NullLogger.Instance);
-        await Assert.That(await Catalog(home).AdoptOrphansAsync(appender, Now, NullLogger.Instance)).IsEqualTo(1);
-        await Assert.That(string.Join(", ", Catalog(home).List("a").Select(run => $"{run.RunId} {run.Status} {run.TurnCount}"))).IsEqualTo("done Completed 3, open Incomplete 2");
-    }
-
     /// <summary>What a client may send, nested as deep as a message may be, comes back from the disk.</summary>
     [Test]
     public async Task A_record_may_nest_as_deep_as_the_value_it_carries_and_the_layers_around_it()
@@ -233,51 +244,5 @@ public sealed class RunCatalogTests
         await File.AppendAllBytesAsync(path, new RunEnded("r", "a", new RunOutcome(outcome.WithDefaults(Now)), Now).ToLine());
         await Assert.That(TracePage.Read(path).DamagedLines).IsEqualTo(0);
         await Assert.That(RunTrace.Summarise(path, "a", "r")).IsEqualTo(new RunSummary("r", "a", "intent", Now, Now, RunStatus.Completed, 1));
-    }
-
-    [Test]
-    public async Task A_trace_that_cannot_be_ended_keeps_nobody_from_starting()
-    {
-        using var home = new TempHome();
-        Directory.CreateDirectory(home.In("runs", "a"));
-        Directory.CreateSymbolicLink(home.Trace("a", "loop"), home.Trace("a", "loop"));
-        Write(home, "a", "open", Now, null);
-        await using var appender = new Appender(NullLogger.Instance);
-        var log = new LogLines();
-        await Assert.That(await Catalog(home).AdoptOrphansAsync(appender, Now, log)).IsEqualTo(1);
-        await Assert.That(log.All.Single()).Contains("could not look at");
-    }
-
-    [Test]
-    public async Task Collecting_keeps_the_newest_by_start_and_the_young_by_end_and_whatever_is_in_progress()
-    {
-        using var home = new TempHome();
-        Write(home, "a", "open", Now.AddDays(-400), null);
-        Write(home, "a", "1", Now.AddDays(-1), Now);
-        Write(home, "a", "2", Now.AddDays(-50), Now.AddDays(-30));                  // just not older than 30 days
-        Write(home, "a", "3", Now.AddDays(-51), Now);
-        Write(home, "b", "late", Now.AddDays(-1), Now.AddDays(-30).AddSeconds(-1)); // one second too old
-        await Assert.That(Catalog(home).Collect(Now, NullLogger.Instance, maxPerAgent: 2, maxAgeDays: 30)).IsEqualTo(2);
-        await Assert.That(home.Files()).IsEquivalentTo(["runs/a/1.jsonl", "runs/a/2.jsonl", "runs/a/open.jsonl"]);
-        await Assert.That(Directory.Exists(home.In("runs", "b"))).IsFalse();
-    }
-
-    [Test]
-    public async Task A_limit_of_zero_or_less_is_no_limit()
-    {
-        using var home = new TempHome();
-        for (int i = 0; i < 60; i++) Write(home, "a", $"{i}", Now.AddDays(-i - 100), Now.AddDays(-i - 100));
-        await Assert.That(Catalog(home).Collect(Now, NullLogger.Instance, maxPerAgent: 0, maxAgeDays: -1)).IsEqualTo(0);
-        await Assert.That(Catalog(home).Collect(Now, NullLogger.Instance, maxPerAgent: 0)).IsEqualTo(60);
-    }
-
-    [Test]
-    public async Task By_default_fifty_are_kept()
-    {
-        using var home = new TempHome();
-        for (int i = 0; i < 51; i++) Write(home, "a", $"{i}", Now.AddMinutes(-i), Now);
-        await Assert.That(Catalog(home).Collect(Now, NullLogger.Instance)).IsEqualTo(1);
-        await Assert.That(File.Exists(home.Trace("a", "50"))).IsFalse();
-        await Assert.That(File.Exists(home.Trace("a", "49"))).IsTrue();
     }
 }

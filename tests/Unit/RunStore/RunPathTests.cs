@@ -10,7 +10,19 @@ public sealed class RunPathTests
     [Arguments("name:my-agent", "name%3amy-agent")]
     [Arguments("Agent", "%41gent")]
     [Arguments(".nobackup", "%2enobackup")]
-    [Arguments("...", "%2e..")]
+    [Arguments("...", "%2e.%2e")]
+    [Arguments("a.", "a%2e")]
+    [Arguments("a..b", "a..b")]
+    [Arguments("con", "%63on")]
+    [Arguments("nul.jsonl", "%6eul.jsonl")]
+    [Arguments("com1.txt.gz", "%63om1.txt.gz")]
+    [Arguments("lpt0", "%6cpt0")]
+    [Arguments("com10", "com10")]
+    [Arguments("icon", "icon")]
+    [Arguments("console", "console")]
+    [Arguments("CON", "%43%4f%4e")]
+    [Arguments("%63on", "%2563on")]
+    [Arguments("con ", "con%20")]
     [Arguments("../../etc/passwd", "%2e.%2f..%2fetc%2fpasswd")]
     [Arguments("a%2fb", "a%252fb")]
     [Arguments("a\0b\n", "a%00b%0a")]
@@ -30,6 +42,23 @@ public sealed class RunPathTests
     [Arguments("half a pair \ud800")]
     public async Task An_id_that_cannot_be_a_name_is_refused(string id) =>
         await Assert.That(RunPath.TryEncode(id, out _)).IsFalse();
+
+    [Test]
+    public async Task No_two_ids_meet_in_one_name_on_any_file_system()
+    {
+        string[] letters = ["c", "o", "n", "C", ".", "%", "6", "3", "/", "1", "m", " ", "\0", "é"];
+        var names = new HashSet<string>(StringComparer.OrdinalIgnoreCase);
+        int ids = 0;
+        foreach (string id in letters.SelectMany(a => letters.SelectMany(b => letters.SelectMany(c => (string[])[a + b + c, a + b + c + "1", a + b + c + ".x"])))
+            .Concat(letters).Concat(letters.SelectMany(a => letters.Select(b => a + b))).Distinct())
+        {
+            if (!RunPath.TryEncode(id, out string name)) continue;
+            ids++;
+            await Assert.That(names.Add(name.TrimEnd('.', ' '))).IsTrue().Because(id);   // as Windows reads it
+            await Assert.That(RunPath.Decode(name)).IsEqualTo(id);
+        }
+        await Assert.That(ids).IsGreaterThan(5_000);
+    }
 
     [Test]
     public async Task The_encoded_form_has_at_most_200_bytes()

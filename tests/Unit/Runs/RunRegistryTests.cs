@@ -133,7 +133,7 @@ public sealed class RunRegistryTests
         bool full = false;
         await using var house = new House((file, lines, offset) =>
         {
-            if (full) throw new IOException("no space left on device");
+            if (full) throw FaultyDisk.Full();
             RandomAccess.Write(file, lines, offset);
         });
         Run run = await house.Runs.StartAsync("c1", "a", "", null);
@@ -158,7 +158,7 @@ public sealed class RunRegistryTests
         bool full = false;
         await using var house = new House((file, lines, offset) =>
         {
-            if (full) throw new IOException("no space left on device");
+            if (full) throw FaultyDisk.Full();
             RandomAccess.Write(file, lines, offset);
         });
         Run run = await house.Runs.StartAsync("c1", "a", "", null);
@@ -178,7 +178,7 @@ public sealed class RunRegistryTests
         {
             reached.Set();
             release.Wait();
-            if (lines.Sum(line => line.Length) > room) throw new IOException("no space left on device");
+            if (lines.Sum(line => line.Length) > room) throw FaultyDisk.Full();
             RandomAccess.Write(file, lines, offset);
         });
         Task<Run> starting = house.Runs.StartAsync("c1", "a", "", null, "r");
@@ -220,7 +220,7 @@ public sealed class RunRegistryTests
         bool full = false;
         await using var house = new House((file, lines, offset) =>
         {
-            if (full) throw new IOException("no space left on device");
+            if (full) throw FaultyDisk.Full();
             RandomAccess.Write(file, lines, offset);
         });
         Run run = await house.Runs.StartAsync("c1", "a", "x", null);
@@ -314,7 +314,7 @@ public sealed class RunRegistryTests
         using var home = new TempHome();
         await using (var before = new House(home)) await before.Runs.StartAsync("c1", "a", "", null, "key");
         await using var house = new House(home);
-        await house.Runs.RecoverAsync();
+        await house.RecoverAsync();
         Run run = await house.Runs.StartAsync("c1", "a", "", null, "key");
         await Assert.That(run.IsOpen).IsFalse();
         await Assert.That(await run.RecordAsync(Bodies(1), whatFits: false)).IsEqualTo(new TurnsRecorded(0, 0, TurnDrop.RunTerminal));
@@ -333,14 +333,14 @@ public sealed class RunRegistryTests
             run = await other.Runs.StartAsync("c1", "a", "", null);
             await using (var next = new House(home))
             {
-                await next.Runs.RecoverAsync();
+                await next.RecoverAsync();
                 await Assert.That(next.Log.All.Single()).Contains("another daemon");
             }
             await run.RecordAsync(Bodies(1), whatFits: false);
             await Assert.That(other.Lines(run).Length).IsEqualTo(2);
         }
         await using var last = new House(home);
-        await last.Runs.RecoverAsync();
+        await last.RecoverAsync();
         await Assert.That(last.Lines(run)[^1]).Contains("\"incomplete\"");
         await last.Runs.StartAsync("c1", "a", "", null);   // its own recovery is not in its way
     }
@@ -355,7 +355,7 @@ public sealed class RunRegistryTests
         foreach (Func<Task> call in (Func<Task>[])[
             () => house.Runs.StartAsync("c", id, "", null),
             () => house.Runs.StartAsync("c", "a", "", null, id),
-            () => house.Runs.ListAsync(id, null),
+            () => house.Runs.ListAsync(id),
             () => Task.FromResult(house.Runs.ReadTrace(id, new TraceQuery(), _ => true))])
         {
             RefusedException? refused = await Assert.That(async () => await call()).Throws<RefusedException>();
@@ -385,9 +385,70 @@ public sealed class RunRegistryTests
             await house.Runs.StartAsync("c", "a", "", null, id);
             house.Clock.Advance(TimeSpan.FromSeconds(1));
         }
-        await Assert.That((await house.Runs.ListAsync("a", null)).Select(run => run.RunId)).IsEquivalentTo(["r3", "r2", "r1"]);
-        await Assert.That((await house.Runs.ListAsync("a", "r2")).Select(run => run.RunId)).IsEquivalentTo(["r1"]);
-        await Assert.That(async () => await house.Runs.ListAsync("a", "r9")).Throws<RefusedException>();
+        await Assert.That(await ListAsync()).IsEqualTo("r3 r2 r1");
+        await Assert.That(await ListAsync(before: "r2")).IsEqualTo("r1");
+        await Assert.That(await ListAsync(limit: 3)).IsEqualTo("r3 r2 r1");
+        RunPage page = await house.Runs.ListAsync("a", limit: 2);
+        await Assert.That(string.Join(' ', page.Runs.Select(run => run.RunId))).IsEqualTo("r3 r2");
+        File.Delete(house.Home.Trace("a", "r2"));   // collected in between
+        await Assert.That(await ListAsync(before: page.Next)).IsEqualTo("r1");
+        await Assert.That(async () => await house.Runs.ListAsync("a", before: "r2")).Throws<RefusedException>().WithMessage("before: agent 'a' has no run 'r2'");
+
+        async Task<string> ListAsync(int? limit = null, string? before = null)
+        {
+            RunPage listed = await house.Runs.ListAsync("a", limit, before);
+            await Assert.That(listed.Next).IsNull();
+            return string.Join(' ', listed.Runs.Select(run => run.RunId));
+        }
+    }
+
+    [Test]
+    public async Task Runs_that_start_at_the_same_time_have_one_order_and_a_page_may_end_between_them()
+    {
+        await using var house = new House();
+        foreach (string id in (string[])["c", "a", "e", "b", "d"]) await house.Runs.StartAsync("c", "a", "", null, id);
+        await house.Runs.MarkIncompleteAsync("b");
+        await house.Runs.MarkIncompleteAsync("d");
+        await Assert.That(await PagesAsync(null)).IsEqualTo("ab|cd|e");
+        await Assert.That(await PagesAsync(RunStatus.InProgress)).IsEqualTo("ac|e");
+        await Assert.That(await PagesAsync(RunStatus.Incomplete)).IsEqualTo("bd");
+        await Assert.That(await PagesAsync(RunStatus.Completed)).IsEqualTo("");
+
+        async Task<string> PagesAsync(RunStatus? status)
+        {
+            var pages = new List<string>();
+            string? before = null;
+            do
+            {
+                RunPage page = await house.Runs.ListAsync("a", 2, before, status);
+                pages.Add(string.Concat(page.Runs.Select(run => run.RunId)));
+                before = page.Next;
+            }
+            while (before is not null);
+            return string.Join('|', pages);
+        }
+    }
+
+    [Test]
+    public async Task A_list_tells_of_open_runs_what_was_acknowledged_and_what_was_dropped()
+    {
+        await using var house = new House();
+        Run run = await house.Runs.StartAsync("c", "a", "", null, "r");
+        await run.RecordAsync(Bodies(2), whatFits: false);
+        await File.AppendAllTextAsync(house.Home.Trace("a", "r"), """{"record":"turn","index":2,"tool":"on the way"}""" + "\n");
+        run.CountDropped(3);
+        await Assert.That((await house.Runs.ListAsync("a")).Runs.Single()).IsEqualTo(
+            new RunSummary("r", "a", "", house.Clock.GetUtcNow().UtcDateTime, null, RunStatus.InProgress, 2, TurnsDropped: 3));
+    }
+
+    [Test]
+    public async Task A_list_that_would_not_fit_into_a_message_goes_on_where_it_ends()
+    {
+        RunSummary[] runs = [.. Enumerable.Range(0, 1_000).Select(i => new RunSummary($"{i}", "a", new string('x', RunLimits.MaxIntentBytes), DateTime.UnixEpoch, null, RunStatus.InProgress, 0))];
+        RunPage page = RunPage.Of(runs, null);
+        await Assert.That(page.Runs.Count).IsEqualTo(255);
+        await Assert.That(page.Next).IsEqualTo(RunPlace.Of(runs[254]).ToString());
+        await Assert.That(RunPage.Of(runs[..10], null).Next).IsNull();
     }
 
     [Test]
@@ -415,12 +476,12 @@ public sealed class RunRegistryTests
         private readonly Appender _appender;
         private readonly bool _ownsHome;
 
-        public House(Appender.GatherWrite? disk = null) : this(new TempHome(), disk) => _ownsHome = true;
+        public House(FaultyDisk.GatherWrite? disk = null) : this(new TempHome(), disk) => _ownsHome = true;
 
-        public House(TempHome home, Appender.GatherWrite? disk = null)
+        public House(TempHome home, FaultyDisk.GatherWrite? disk = null)
         {
             Home = home;
-            _appender = new Appender(NullLogger.Instance, disk);
+            _appender = new Appender(NullLogger.Instance, disk: new FaultyDisk { OnWrite = disk });
             Runs = new RunRegistry(RunCatalog.ForJournalDirectory(home.Journals), _appender, Log, Clock);
         }
 
@@ -428,6 +489,12 @@ public sealed class RunRegistryTests
         public LogLines Log { get; } = new();
         public ManualClock Clock { get; } = new();
         public RunRegistry Runs { get; }
+
+        public async Task RecoverAsync()
+        {
+            await using var keeper = new Housekeeping(Runs, RunCatalog.ForJournalDirectory(Home.Journals), _appender, Home.Journals, _ => false, Log, Clock);
+            await keeper.RecoverAsync();
+        }
 
         public string[] Lines(Run run)
         {
