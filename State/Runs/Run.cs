@@ -56,10 +56,13 @@ internal sealed class Run
 
     /// <summary>A run that ended before this daemon started, known from its trace. Takes no turns and writes nothing.</summary>
     public static Run FromDisk(string runId, string agentId, string clientId, RunTermination termination, Appender appender) =>
-        new(runId, agentId, clientId, appender, null) { _ending = true, _termination = termination };
+        new(runId, agentId, clientId, appender, null) { _ending = true, _termination = termination, IsOnlyOnDisk = true };
 
     public string RunId { get; }
     public string AgentId { get; }
+
+    /// <summary>It was never open here: how it ended, or whether another daemon has it open, only its trace tells.</summary>
+    public bool IsOnlyOnDisk { get; private init; }
 
     /// <summary>The connection whose end ends this run: the one that started it, or that last started it again under its key.</summary>
     public volatile string ClientId;

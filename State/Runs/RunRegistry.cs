@@ -105,7 +105,7 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     public RunSnapshot Subscribe(string runId, RunSubscriptions subscriptions, Func<string, bool> mayRead)
     {
         CheckName("run_id", runId);
-        if (Find(runId) is { } run)
+        if (Find(runId) is { IsOnlyOnDisk: false } run)
         {
             if (!mayRead(run.AgentId)) throw UnknownRun(runId);
             catalog.TryGetPath(run.AgentId, runId, out string path);
