@@ -31,6 +31,45 @@ public sealed class RunsCommandTests
     }
 
     [Test]
+    public async Task List_shows_only_the_runs_of_a_status()
+    {
+        await using TestDaemon daemon = await TestDaemon.StartAsync();
+        await using RpcPeer agent = await daemon.ConnectAsync();
+        await CompleteAsync(agent, await StartAsync(agent, "done", "i"));
+        await StartAsync(agent, "open", "i");
+
+        CommandOutcome open = await daemon.CommandAsync("runs", "list", "--agent", "a", "--status", "in_progress");
+
+        await Assert.That(open.Output.Split('\n')[1]).StartsWith("open  in progress").Because(open.ToString());
+        await Assert.That(open.Output).DoesNotContain("done");
+    }
+
+    [Test]
+    public async Task Gc_removes_what_retention_does_not_keep_and_tells_before()
+    {
+        using var home = new TempHome();
+        await File.WriteAllTextAsync(home.In("config.toml"), "[runs]\nmax_per_agent = 1\n");
+        await using TestDaemon daemon = await TestDaemon.StartAsync(new DaemonStart { Home = home });
+        await using RpcPeer agent = await daemon.ConnectAsync();
+        foreach (string run in (string[])["older", "newer"]) await CompleteAsync(agent, await StartAsync(agent, run, "i"));
+
+        CommandOutcome dry = await daemon.CommandAsync("runs", "gc", "--dry-run");
+        bool kept = File.Exists(home.Trace("a", "older"));
+        CommandOutcome wet = await daemon.CommandAsync("runs", "gc");
+        CommandOutcome again = await daemon.CommandAsync("runs", "gc");
+        CommandOutcome client = await daemon.CommandAsync("runs", "gc", "--token", daemon.AuthToken);
+
+        await Assert.That(dry.Output).StartsWith("would remove older  a  completed  started ").Because(dry.ToString());
+        await Assert.That(dry.Output).EndsWith("  beyond the agent's newest 1\n");
+        await Assert.That(kept).IsTrue();
+        await Assert.That(wet.Output).IsEqualTo(dry.Output.Replace("would remove", "removed"));
+        await Assert.That(File.Exists(home.Trace("a", "older"))).IsFalse();
+        await Assert.That(File.Exists(home.Trace("a", "newer"))).IsTrue();
+        await Assert.That(again.ToString()).IsEqualTo("exit 0\n\nnothing to remove\n");
+        await Assert.That(client.ExitCode).IsEqualTo(1);
+    }
+
+    [Test]
     [Arguments("list", 2, "whose runs? Give --agent ID, or set CAR_AGENT_ID")]
     [Arguments("list --agent a --limit 0", 2, "--limit must be a number from 1 on, got '0'")]
     [Arguments("list --agent a --status done", 2, "--status must be in_progress, completed, incomplete, got 'done'")]
