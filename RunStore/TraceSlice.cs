@@ -31,6 +31,9 @@ internal sealed class TraceSlice : Stream
     /// <summary>Records in the slice.</summary>
     public int Count { get; private set; }
 
+    /// <summary>Records counted up to the end of the slice, those before it included.</summary>
+    public long End { get; private set; }
+
     /// <summary>Where to go on; null at the end of the trace.</summary>
     public long? Next { get; private set; }
 
@@ -86,7 +89,6 @@ internal sealed class TraceSlice : Stream
         byte[] buffer = ArrayPool<byte>.Shared.Rent(ReadBytes);
         try
         {
-            long position = 0;
             int held = 0;
             for (long at = 0; ;)
             {
@@ -97,7 +99,7 @@ internal sealed class TraceSlice : Stream
                 int taken = 0;
                 for (int newline; (newline = buffer.AsSpan(taken, held - taken).IndexOf((byte)'\n')) >= 0; taken += newline + 1)
                 {
-                    if (!Take(buffer.AsSpan(taken, newline), at - held + taken, query, ref position)) return;
+                    if (!Take(buffer.AsSpan(taken, newline), at - held + taken, query)) return;
                 }
                 buffer.AsSpan(taken, held - taken).CopyTo(buffer);
                 held -= taken;
@@ -111,17 +113,17 @@ internal sealed class TraceSlice : Stream
     }
 
     /// <summary>False when no more is wanted.</summary>
-    private bool Take(ReadOnlySpan<byte> line, long start, TraceQuery query, ref long position)
+    private bool Take(ReadOnlySpan<byte> line, long start, TraceQuery query)
     {
         RunTrace.LineKind kind = RunTrace.Peek(line, out _);
         if (kind == RunTrace.LineKind.Damaged) DamagedLines++;
         if (kind == RunTrace.LineKind.Damaged || (query.TurnsOnly && kind != RunTrace.LineKind.Turn)) return true;
-        if (position++ < query.From) return true;
-        if (Count >= query.Limit || (Count > 0 && _length + line.Length > query.MaxBytes))
+        if (End >= query.From && (Count >= query.Limit || (Count > 0 && _length + line.Length > query.MaxBytes)))
         {
-            Next = position - 1;
+            Next = End;
             return false;
         }
+        if (End++ < query.From) return true;
         long end = start + line.Length + 1;
         if (_pieces.Count > 0 && _pieces[^1].End == start) _pieces[^1] = (_pieces[^1].Start, end);
         else _pieces.Add((start, end));

@@ -51,6 +51,7 @@ internal sealed class StreamingMethod<P, R>(string name, string shape, string su
         /// <summary>For a short answer, and for a member of a batch.</summary>
         public override void Write(ref Answer answer)
         {
+            if (!answer.IsWanted) return;
             StreamedResult<R> result = task.GetAwaiter().GetResult();
             if (result.Elements is not { } elements)
             {

@@ -36,9 +36,9 @@ internal static class RunsMethods
         Method.Waiting("runs.record_turns", RecordTurnsShape,
             "Appends turns to a run of the agent this connection is bound to.",
             RunsMethodsJson.Default.RecordTurnsParams, RecordTurnsRequest.Read, RunsMethodsJson.Default.RecordTurnsResult, RecordTurnsAsync),
-        Method.Streaming("runs.subscribe", "{ run_id }",
+        Method.Streaming("runs.subscribe", "{ run_id, cursor? }",
             "The turns of a run so far; each later record comes as runs.trace.event.",
-            RunsMethodsJson.Default.RunIdParams, RunsMethodsJson.Default.SubscribeResult, SubscribeAsync),
+            RunsMethodsJson.Default.SubscribeParams, RunsMethodsJson.Default.SubscribeResult, SubscribeAsync),
         Method.Row("runs.unsubscribe", "{ run_id }",
             "Ends this connection's subscription to a run.",
             RunsMethodsJson.Default.RunIdParams, RunsMethodsJson.Default.UnsubscribeResult, Unsubscribe),
@@ -111,10 +111,11 @@ internal static class RunsMethods
 
     private static RecordTurnsResult Dropped(string runId, TurnDrop reason) => new(runId, BaseIndex: 0, Count: 0, Ok: false, reason);
 
-    internal static Task<StreamedResult<SubscribeResult>> SubscribeAsync(Call call, RunIdParams p)
+    internal static Task<StreamedResult<SubscribeResult>> SubscribeAsync(Call call, SubscribeParams p)
     {
+        if (p.Cursor < 0) throw new RefusedException("cursor must not be negative", Refusal.Invalid);
         RunSubscriptions subscriptions = call.Session.Subscriptions;
-        RunSnapshot run = call.State.Runs.Subscribe(p.RunId, subscriptions, agentId => RunAccess.MayRead(call.Session, agentId, call.State.Auth));
+        RunSnapshot run = call.State.Runs.Subscribe(p.RunId, p.Cursor, subscriptions, agentId => RunAccess.MayRead(call.Session, agentId, call.State.Auth));
         var shell = new SubscribeResult(p.RunId, run.AgentId, [], run.Cursor, run.Status);
         return Task.FromResult(new StreamedResult<SubscribeResult>(shell, "turns_so_far", run.Turns, sent =>
         {
@@ -178,12 +179,24 @@ internal sealed record RecordTurnsRequest(string RunId, int Count, TurnBatch Tur
         {
             bool isRunId = reader.TextIs("run_id"u8), isTurns = reader.TextIs("turns"u8);
             reader.Read();
-            if (isRunId && runId is null && reader.TokenType == JsonTokenType.String) runId = reader.GetString();
+            if (isRunId && runId is null && reader.TokenType == JsonTokenType.String) runId = Text(ref reader);
             else if (isTurns && count is null) count = TurnReader.ReadAll(ref reader, json, turns, MaxTurns);
             else if (isRunId || isTurns) throw new JsonException(null, isRunId ? "$.run_id" : "$.turns", null, null);
             else reader.Skip();
         }
         return new RecordTurnsRequest(runId ?? throw new JsonException(), count ?? throw new JsonException(), turns);
+    }
+
+    private static string Text(ref Utf8JsonReader reader)
+    {
+        try
+        {
+            return reader.GetString()!;
+        }
+        catch (InvalidOperationException)
+        {
+            throw new JsonException(null, "$.run_id", null, null);   // half a surrogate pair is no text
+        }
     }
 }
 
@@ -192,9 +205,13 @@ internal sealed record RecordTurnsResult(
     string RunId, int BaseIndex, int Count, bool Ok,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] TurnDrop? Dropped = null);
 
+/// <param name="Cursor">Turns that the client has already: the snapshot begins behind them.</param>
+internal sealed record SubscribeParams(string RunId, int Cursor = 0);
+
 internal sealed record RunIdParams(string RunId);
 
-/// <param name="TurnsSoFar">Turn records, as many as <paramref name="Cursor"/> says.</param>
+/// <param name="TurnsSoFar">Turn records, from the cursor that was asked for up to <paramref name="Cursor"/>.</param>
+/// <param name="Cursor">Turns of the run at this moment.</param>
 internal sealed record SubscribeResult(string RunId, string AgentId, IReadOnlyList<RawJson> TurnsSoFar, int Cursor, RunStatus Status);
 
 internal sealed record UnsubscribeResult(string RunId, bool Removed);
@@ -216,6 +233,6 @@ internal sealed record CollectRunsResult(
 [JsonSerializable(typeof(ListRunsParams)), JsonSerializable(typeof(ListRunsResult))]
 [JsonSerializable(typeof(GetTraceParams)), JsonSerializable(typeof(GetTraceResult))]
 [JsonSerializable(typeof(RecordTurnsParams)), JsonSerializable(typeof(RecordTurnsResult))]
-[JsonSerializable(typeof(RunIdParams)), JsonSerializable(typeof(SubscribeResult)), JsonSerializable(typeof(UnsubscribeResult))]
+[JsonSerializable(typeof(RunIdParams)), JsonSerializable(typeof(SubscribeParams)), JsonSerializable(typeof(SubscribeResult)), JsonSerializable(typeof(UnsubscribeResult))]
 [JsonSerializable(typeof(CollectRunsParams)), JsonSerializable(typeof(CollectRunsResult))]
 internal sealed partial class RunsMethodsJson : JsonSerializerContext;

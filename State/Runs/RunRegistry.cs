@@ -100,22 +100,26 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     }
 
     /// <summary>Follows a run: what was stored so far, and from there on every event. Of an ended run there is only the former.</summary>
+    /// <param name="from">Turns that the subscriber has already.</param>
     /// <param name="mayRead">Given the owner's agent id.</param>
     /// <exception cref="RefusedException">No such run, or none this caller may read; open in another daemon; or its trace can't be read.</exception>
-    public RunSnapshot Subscribe(string runId, RunSubscriptions subscriptions, Func<string, bool> mayRead)
+    public RunSnapshot Subscribe(string runId, int from, RunSubscriptions subscriptions, Func<string, bool> mayRead)
     {
         CheckName("run_id", runId);
         if (Find(runId) is { IsOnlyOnDisk: false } run)
         {
             if (!mayRead(run.AgentId)) throw UnknownRun(runId);
-            catalog.TryGetPath(run.AgentId, runId, out string path);
             RunSubscriber subscriber = subscriptions.Open(run);
             int? stored = run.Add(subscriber);
             if (stored is null) subscriptions.Forget(subscriber);
             try
             {
-                TraceSlice? turns = stored is 0 ? null : OpenTrace(path, runId, new TraceQuery(Limit: stored ?? long.MaxValue, TurnsOnly: true));
-                return new RunSnapshot(run.AgentId, turns, stored ?? turns?.Count ?? 0, stored is null ? run.Status : RunStatus.InProgress, stored is null ? null : subscriber);
+                catalog.TryGetPath(run.AgentId, runId, out string path);
+                long limit = stored is { } count ? Math.Max(count - from, 0) : long.MaxValue;
+                TraceSlice? turns = limit == 0 ? null : OpenTrace(path, runId, new TraceQuery(from, limit, TurnsOnly: true));
+                return stored is { } cursor
+                    ? new RunSnapshot(run.AgentId, turns, cursor, RunStatus.InProgress, subscriber)
+                    : new RunSnapshot(run.AgentId, turns, (int)(turns?.End ?? 0), run.Status, null);
             }
             catch
             {
@@ -125,8 +129,8 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
         }
         if (catalog.Find(runId) is not { } trace || !mayRead(trace.AgentId) || trace.Summarise() is not { } summary) throw UnknownRun(runId);
         if (summary.Status == RunStatus.InProgress) throw new RefusedException($"run `{runId}` is open in another daemon: subscribe there");
-        TraceSlice? told = OpenTrace(trace.Path, runId, new TraceQuery(TurnsOnly: true));
-        return new RunSnapshot(trace.AgentId, told, told?.Count ?? 0, summary.Status, null);
+        TraceSlice? told = OpenTrace(trace.Path, runId, new TraceQuery(from, TurnsOnly: true));
+        return new RunSnapshot(trace.AgentId, told, (int)(told?.End ?? 0), summary.Status, null);
     }
 
     /// <summary>Ends a run that nobody will complete. False when there was nothing to end.</summary>
@@ -336,7 +340,7 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
 }
 
 /// <summary>A run at the moment of a subscription (protocol 13.8).</summary>
-/// <param name="Turns">The turns so far; null when there are none.</param>
-/// <param name="Cursor">How many there are.</param>
+/// <param name="Turns">The turns so far, but for those the subscriber has; null when there are none.</param>
+/// <param name="Cursor">How many turns the run has.</param>
 /// <param name="Subscriber">Set while the run is open; its task is to be started when the client has the snapshot.</param>
 internal sealed record RunSnapshot(string AgentId, TraceSlice? Turns, int Cursor, RunStatus Status, RunSubscriber? Subscriber);
