@@ -64,7 +64,7 @@ public sealed partial class LimitsTests
     /// <summary>The documentation comment above the constant, without its markup.</summary>
     private static string Reason(FieldInfo limit)
     {
-        Source source = Source.Product.Single(file => file.Namespace == limit.DeclaringType!.Namespace && Regex.IsMatch(file.Text, $@"\b(?:class|struct) {limit.DeclaringType!.Name}\b"));
+        Source source = Source.Product.Single(file => file.Namespace == limit.DeclaringType!.Namespace && Regex.IsMatch(file.Text, $@"\b(?:class|struct|record) {limit.DeclaringType!.Name}\b"));
         string[] lines = source.Text.Split('\n');
         int at = Array.FindIndex(lines, line => Regex.IsMatch(line, $@"^\s+public (?:const|static readonly) \w+ {limit.Name}\b"));
         var comment = new List<string>();
