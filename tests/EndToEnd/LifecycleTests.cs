@@ -302,7 +302,7 @@ public sealed class LifecycleTests
 
         await Assert.That(outcome.ExitCode).IsEqualTo(2).Because(outcome.Errors);
         await Assert.That(outcome.Errors).Contains(home.TokenDirectory);
-        await Assert.That(outcome.Errors).Contains("File exists");
+        await Assert.That(outcome.Errors).Contains("file exists");
         await Assert.That(outcome.Errors.TrimEnd().Split('\n').Length).IsEqualTo(1).Because(outcome.Errors);
         await Assert.That(await File.ReadAllTextAsync(home.TokenDirectory)).IsEqualTo("in the way");
     }
