@@ -51,8 +51,11 @@ internal static class TurnLine
         return Fits(body) ? body : null;
     }
 
-    /// <summary>Bytes that <see cref="Write"/> needs at most.</summary>
-    public static int MaxSize(ReadOnlySpan<byte> body) => Head.Length + IndexReserve + body.Length + 1;
+    /// <summary>Bytes of a line that are not its body, '\n' included, at most.</summary>
+    public static int LargestFrame => Head.Length + IndexReserve + 1;
+
+    /// <summary>Bytes of a body whose line is within <see cref="MaxLineBytes"/>.</summary>
+    public static int LargestBody => MaxLineBytes - Head.Length - IndexReserve;
 
     /// <summary>Writes the line and its '\n'. Returns the bytes of both.</summary>
     public static int Write(Span<byte> target, int index, ReadOnlySpan<byte> body)
@@ -67,7 +70,7 @@ internal static class TurnLine
         return length + 1;
     }
 
-    private static bool Fits(byte[] body) => Head.Length + IndexReserve + body.Length <= MaxLineBytes;
+    private static bool Fits(byte[] body) => body.Length <= LargestBody;
 
     private static byte[] EncodeBody(RunTurn turn)
     {

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using System.Reflection;
+using CarServer.Rpc.CommandLine.Runs;
 
 namespace CarServer.Rpc.CommandLine;
 
@@ -13,6 +14,7 @@ internal static class CarCommand
         ("serve", ServeCommand.Build),
         ("call", CallCommand.Build),
         ("methods", MethodsCommand.Build),
+        ("runs", RunsCommand.Build),
         ("ping", PingCommand.Build),
         ("wait-ready", WaitReadyCommand.Build),
         ("stop", StopCommand.Build),

@@ -15,20 +15,24 @@ internal sealed class ClientVerb
     private readonly Option<string> _timeout;
     private readonly int _defaultTimeout;
 
-    public ClientVerb(Command command, Surroundings surroundings, int defaultTimeout = 30)
+    /// <param name="timeoutHelp">What the timeout bounds; null: the verb as a whole.</param>
+    public ClientVerb(Command command, Surroundings surroundings, int defaultTimeout = 30, string? timeoutHelp = null)
     {
         _surroundings = surroundings;
         _defaultTimeout = defaultTimeout;
-        _timeout = new Option<string>("--timeout") { Description = $"Seconds to wait, all in all (default {defaultTimeout}).", HelpName = "SECONDS" };
+        _timeout = new Option<string>("--timeout") { Description = timeoutHelp ?? $"Seconds to wait, all in all (default {defaultTimeout}).", HelpName = "SECONDS" };
         foreach (Option option in (ReadOnlySpan<Option>)[_url, _socket, _token, _timeout]) command.Options.Add(option);
     }
 
     public DaemonFinder Finder(ParseResult parsed) => DaemonFinder.Resolve(
         parsed.GetValue(_url), parsed.GetValue(_socket), parsed.GetValue(_token), _surroundings.Environment, _surroundings.Platform, _surroundings.Directory);
 
-    public TimeSpan Timeout(ParseResult parsed)
+    public TimeSpan Timeout(ParseResult parsed) => GivenTimeout(parsed) ?? TimeSpan.FromSeconds(_defaultTimeout);
+
+    /// <summary>Null when there is no <c>--timeout</c>.</summary>
+    public TimeSpan? GivenTimeout(ParseResult parsed)
     {
-        if (parsed.GetValue(_timeout) is not { } text) return TimeSpan.FromSeconds(_defaultTimeout);
+        if (parsed.GetValue(_timeout) is not { } text) return null;
         // A day is more than anybody waits at a terminal, and keeps the timer in its range.
         if (!double.TryParse(text, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out double seconds) || seconds is not (> 0 and <= 86_400))
             throw new UsageException($"--timeout must be seconds, more than 0 and at most 86400, got '{text}'");

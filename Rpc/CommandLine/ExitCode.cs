@@ -14,7 +14,7 @@ internal static class ExitCode
     /// <summary>No daemon answers at the address.</summary>
     public const int Unreachable = 3;
 
-    /// <summary>A second signal ended the daemon before its ordered stop did. 128 + SIGINT, as a shell would report it.</summary>
+    /// <summary>A second signal ended the daemon before its ordered stop did. 128 + SIGINT, as a shell would report it, and does for a command that Ctrl-C ended.</summary>
     public const int ForcedQuit = 130;
 
     public const string Help = """
@@ -23,6 +23,6 @@ internal static class ExitCode
           1    the daemon answered with an error, or not in time
           2    usage, or a configuration that is refused
           3    no daemon answers at the address
-          130  stopped at once by a second signal
+          130  stopped at once by a second signal, a client command by Ctrl-C
         """;
 }

@@ -3,10 +3,16 @@ namespace CarServer.Rpc.CommandLine;
 /// <summary>What a command sees of the process it runs in; tests make their own.</summary>
 internal sealed record Surroundings(Func<string, string?> Environment, Platform Platform, string Directory, Stream In, Stream Out, TextWriter Error)
 {
+    /// <summary>How wide the terminal is that <see cref="Out"/> goes to; null when it goes elsewhere. Asked for only by who needs it.</summary>
+    public Func<int?> Columns { get; init; } = () => null;
+
     // Not Console.Out: setting its encoding up costs more than the commands do, and all we write is UTF-8.
     public static Surroundings OfProcess() => new(
         System.Environment.GetEnvironmentVariable, StateRoot.ThisPlatform, System.Environment.CurrentDirectory,
-        Console.OpenStandardInput(), Console.OpenStandardOutput(), new StreamWriter(Console.OpenStandardError()) { AutoFlush = true });
+        Console.OpenStandardInput(), Console.OpenStandardOutput(), new StreamWriter(Console.OpenStandardError()) { AutoFlush = true })
+    {
+        Columns = () => Console.IsOutputRedirected ? null : Math.Max(Console.WindowWidth, 1),
+    };
 
     public StateRoot Root() => StateRoot.Resolve(Environment, Platform);
 

@@ -58,6 +58,12 @@ internal abstract class Method(string name, string shape, string summary)
         Func<Call, P, Task<R>> handler, Access access = Access.Client, Func<P, TimeSpan, TimeSpan>? deadline = null, bool needsHandshake = false) =>
         new WaitingMethod<P, R>(name, shape, summary, paramsType, resultType, handler, deadline) { Access = access, NeedsHandshake = needsHandshake };
 
+    /// <summary>A method that may wait, and whose params are read in a way of their own.</summary>
+    /// <param name="paramsType">What the params look like, for the schema.</param>
+    public static Method Waiting<P, R>(string name, string shape, string summary, JsonTypeInfo paramsType, ParamsReader<P> read, JsonTypeInfo<R> resultType,
+        Func<Call, P, Task<R>> handler) =>
+        new WaitingMethod<P, R>(name, shape, summary, paramsType, resultType, handler, deadline: null) { Reader = read };
+
     /// <summary>A method whose result has an array that may be too large to hold.</summary>
     public static Method Streaming<P, R>(string name, string shape, string summary, JsonTypeInfo<P> paramsType, JsonTypeInfo<R> resultType,
         Func<Call, P, Task<StreamedResult<R>>> handler) =>
@@ -91,9 +97,16 @@ internal abstract class PendingAnswer(Task completion, CancellationTokenSource a
     public virtual void Dispose() => abandon.Dispose();
 }
 
-internal abstract class TypedMethod<P, R>(string name, string shape, string summary, JsonTypeInfo<P> paramsType, JsonTypeInfo<R> resultType)
+/// <summary>Reads the params of a request, one JSON value.</summary>
+/// <exception cref="JsonException">They are wrong; the path, from <c>$</c> on, says where.</exception>
+internal delegate P ParamsReader<P>(ReadOnlySpan<byte> json);
+
+internal abstract class TypedMethod<P, R>(string name, string shape, string summary, JsonTypeInfo paramsType, JsonTypeInfo<R> resultType)
     : Method(name, shape, summary)
 {
+    /// <summary>Null: by <see cref="ParamsType"/>, which is then that of <typeparamref name="P"/>.</summary>
+    public ParamsReader<P>? Reader { get; init; }
+
     public override JsonTypeInfo ParamsType => paramsType;
     public override JsonTypeInfo ResultType => resultType;
 
@@ -104,7 +117,8 @@ internal abstract class TypedMethod<P, R>(string name, string shape, string summ
         try
         {
             if (parameters.IsEmpty || parameters.SequenceEqual("null"u8)) parameters = "{}"u8;
-            return JsonSerializer.Deserialize(parameters, paramsType) ?? throw RpcException.BadParams(Name, Shape);
+            P? parsed = Reader is null ? JsonSerializer.Deserialize(parameters, (JsonTypeInfo<P>)paramsType) : Reader(parameters);
+            return parsed ?? throw RpcException.BadParams(Name, Shape);
         }
         catch (JsonException e)
         {
@@ -133,7 +147,7 @@ internal sealed class SyncMethod<P, R>(string name, string shape, string summary
     }
 }
 
-internal sealed class WaitingMethod<P, R>(string name, string shape, string summary, JsonTypeInfo<P> paramsType, JsonTypeInfo<R> resultType,
+internal sealed class WaitingMethod<P, R>(string name, string shape, string summary, JsonTypeInfo paramsType, JsonTypeInfo<R> resultType,
     Func<Call, P, Task<R>> handler, Func<P, TimeSpan, TimeSpan>? deadline) : TypedMethod<P, R>(name, shape, summary, paramsType, resultType)
 {
     public override PendingAnswer? Invoke(ServerState state, ClientSession session, ReadOnlySpan<byte> parameters, ref Answer answer)

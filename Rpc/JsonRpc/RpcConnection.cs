@@ -247,10 +247,11 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel, IAnswerSi
         {
             failure = e;
         }
-        if (pending.MayRead) await Task.Yield();   // the loop never waits for the disk
-        bool sent = failure is null && batch is null && id.Length > 0 && await SendInPartsAsync(pending, id);
+        // The loop never waits for the disk.
+        bool sent = failure is null && pending.MayRead
+            ? await Task.Run(async () => (batch is null && id.Length > 0 && await SendInPartsAsync(pending, id)) || Respond(pending, method, id, null, batch))
+            : Respond(pending, method, id, failure, batch);
         Interlocked.Decrement(ref _inFlight);
-        if (!sent) sent = Respond(pending, method, id, failure, batch);
         Action? afterwards = sent ? pending.Sent() : null;
         if (batch is not null) batch.Done(afterwards);
         else afterwards?.Invoke();

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json;
 using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
 using CarServer.RunStore;
@@ -13,8 +14,7 @@ internal static class RunsMethods
     /// <summary>Bytes of records in one page: as much as a message may have. What is left can be asked for with <c>next_cursor</c>.</summary>
     private const long MaxPageBytes = Transport.Limits.DefaultMaxMessageBytes;
 
-    /// <summary>Turns in one call (protocol 13.7).</summary>
-    private const int MaxTurnsInBatch = 256;
+    private const string RecordTurnsShape = "{ run_id, turns: [RunTurn] }";
 
     /// <summary>Runs that <c>runs.gc</c> names in one answer: more than anybody reads, and a whole store's worth would not fit.</summary>
     private const int MaxRemovedShown = 1_000;
@@ -33,9 +33,9 @@ internal static class RunsMethods
         Method.Streaming("runs.get_trace", "{ run_id, cursor?, limit? }",
             "The records of a run on disk, from a position on.",
             RunsMethodsJson.Default.GetTraceParams, RunsMethodsJson.Default.GetTraceResult, GetTraceAsync),
-        Method.Waiting("runs.record_turns", "{ run_id, turns: [RunTurn] }",
+        Method.Waiting("runs.record_turns", RecordTurnsShape,
             "Appends turns to a run of the agent this connection is bound to.",
-            RunsMethodsJson.Default.RecordTurnsParams, RunsMethodsJson.Default.RecordTurnsResult, RecordTurnsAsync),
+            RunsMethodsJson.Default.RecordTurnsParams, RecordTurnsRequest.Read, RunsMethodsJson.Default.RecordTurnsResult, RecordTurnsAsync),
         Method.Streaming("runs.subscribe", "{ run_id }",
             "The turns of a run so far; each later record comes as runs.trace.event.",
             RunsMethodsJson.Default.RunIdParams, RunsMethodsJson.Default.SubscribeResult, SubscribeAsync),
@@ -97,15 +97,15 @@ internal static class RunsMethods
         return Task.FromResult(new StreamedResult<GetTraceResult>(new GetTraceResult(p.RunId, agentId, [], p.Cursor, next), "records", slice));
     }
 
-    internal static async Task<RecordTurnsResult> RecordTurnsAsync(Call call, RecordTurnsParams p)
+    internal static async Task<RecordTurnsResult> RecordTurnsAsync(Call call, RecordTurnsRequest p)
     {
-        if (p.RunId.Length == 0) throw RpcException.BadParams("runs.record_turns", "{ run_id, turns: [RunTurn] }", "run_id is empty");
-        if (p.Turns.Count is 0 or > MaxTurnsInBatch)
-            throw RpcException.BadParams("runs.record_turns", "{ run_id, turns: [RunTurn] }", $"1 to {MaxTurnsInBatch} turns, got {p.Turns.Count}");
+        if (p.RunId.Length == 0) throw RpcException.BadParams("runs.record_turns", RecordTurnsShape, "run_id is empty");
+        if (p.Count is 0 or > RecordTurnsRequest.MaxTurns)
+            throw RpcException.BadParams("runs.record_turns", RecordTurnsShape, $"1 to {RecordTurnsRequest.MaxTurns} turns, got {p.Count}");
         // Whose run it is comes first: to others it does not exist, whatever they send.
         if (call.State.Runs.Find(p.RunId) is not { } run || !RunAccess.MayRecord(call.Session, run, call.State.Auth))
             return Dropped(p.RunId, TurnDrop.RunNotFound);
-        TurnsRecorded recorded = await call.State.Runs.RecordTurnsAsync(run, [.. p.Turns.Select(turn => TurnLine.TryEncodeBody(turn.ToTurn()))]);
+        TurnsRecorded recorded = await call.State.Runs.RecordTurnsAsync(run, p.Turns);
         return recorded.Dropped is { } reason ? Dropped(p.RunId, reason) : new RecordTurnsResult(p.RunId, recorded.BaseIndex, recorded.Count, Ok: true);
     }
 
@@ -157,15 +157,34 @@ internal sealed record GetTraceResult(
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] RawJson? NextCursor = null,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] bool? NotFound = null);
 
-/// <param name="Turns">Their <c>index</c> is not read: the run decides it.</param>
+/// <summary>What the params of <c>runs.record_turns</c> look like. They are read by <see cref="RecordTurnsRequest.Read"/>, which makes no object of a turn.</summary>
 internal sealed record RecordTurnsParams(string RunId, IReadOnlyList<TurnParams> Turns);
 
-internal sealed record TurnParams(
-    string? Prompt = null, string? Tool = null, RawJson Parameters = default, RawJson Output = default, CliOutcome? CliOutcome = null,
-    VerifierVerdict VerifierVerdict = VerifierVerdict.NotRun, bool? PolicyRejected = null)
+/// <param name="Count">Turns that were sent. Those over the limit are not in <paramref name="Turns"/>.</param>
+internal sealed record RecordTurnsRequest(string RunId, int Count, TurnBatch Turns)
 {
-    public RunTurn ToTurn() => new(
-        0, Prompt, Tool, Parameters.IsAbsent ? null : Parameters, Output.IsAbsent ? null : Output, CliOutcome, VerifierVerdict, PolicyRejected);
+    /// <summary>Turns in one call (protocol 13.7).</summary>
+    public const int MaxTurns = 256;
+
+    /// <exception cref="JsonException">They are none.</exception>
+    public static RecordTurnsRequest Read(ReadOnlySpan<byte> json)
+    {
+        var reader = new Utf8JsonReader(json, new JsonReaderOptions { MaxDepth = RawJsonConverter.MaxDepth });
+        if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject) throw new JsonException();
+        string? runId = null;
+        var turns = new TurnBatch();
+        int? count = null;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            bool isRunId = reader.TextIs("run_id"u8), isTurns = reader.TextIs("turns"u8);
+            reader.Read();
+            if (isRunId && runId is null && reader.TokenType == JsonTokenType.String) runId = reader.GetString();
+            else if (isTurns && count is null) count = TurnReader.ReadAll(ref reader, json, turns, MaxTurns);
+            else if (isRunId || isTurns) throw new JsonException(null, isRunId ? "$.run_id" : "$.turns", null, null);
+            else reader.Skip();
+        }
+        return new RecordTurnsRequest(runId ?? throw new JsonException(), count ?? throw new JsonException(), turns);
+    }
 }
 
 /// <param name="Dropped">Why none was recorded.</param>

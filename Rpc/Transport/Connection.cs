@@ -57,9 +57,9 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     /// <summary>True while so many answers wait for the peer that no further requests are taken from it.</summary>
     public bool IsBackedUp => _outbox.Waiting > Limits.OutboxHighWater;
 
-    /// <summary>True while this thread deals with this connection's input: what is written then leaves in one batch.</summary>
+    /// <summary>True while this thread deals with this connection's input, or with work posted to the loop: what is written then leaves in one batch.</summary>
     /// <remarks>No longer once it is closed: the batch is the loop's, and what its farewell wrote there would go to the next connection.</remarks>
-    public bool IsReadingHere => Volatile.Read(ref _closed) == 0 && EventLoop.Current is { } loop && loop.Reading == this;
+    public bool IsBatchedHere => Volatile.Read(ref _closed) == 0 && EventLoop.Current is { } loop && loop.BatchesFor(this);
 
     /// <summary>Goes over to another protocol, as an upgrade does.</summary>
     public void SwitchTo(IProtocol next) => _protocol = next;
@@ -71,7 +71,7 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
         if (after is not null) Loop.Watch(this);
     }
 
-    /// <summary>Where the frames go that are written while <see cref="IsReadingHere"/>.</summary>
+    /// <summary>Where the frames go that are written while <see cref="IsBatchedHere"/>.</summary>
     public FrameBuffer Batch
     {
         get
@@ -85,7 +85,13 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     /// <remarks>Never overtakes what caused it: a thread that was set off by a frame in the batch finds that out here and lines up behind it.</remarks>
     public bool Send(ReadOnlySpan<byte> frames)
     {
-        if ((EventLoop.Current == Loop || !_inBatch) && Volatile.Read(ref _behindBatch) == 0) return SendNow(frames);
+        if (EventLoop.Current == Loop && _inBatch && Loop.Batching == this)
+        {
+            Loop.Batch.Append(frames);
+            if (Loop.Batch.Length > Limits.OutboxHighWater / 16) FlushBatch(Loop.Batch);
+            return !IsClosed;
+        }
+        if (!_inBatch && Volatile.Read(ref _behindBatch) == 0) return SendNow(frames);
         if (IsClosed) return false;
         SendBehindBatch(frames.ToArray());
         return true;
@@ -143,7 +149,7 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     /// <summary>Queues the frames after which nothing may follow, and refuses all later ones. On the loop's thread.</summary>
     public void SendLast(ReadOnlySpan<byte> frames)
     {
-        if (IsReadingHere) FlushBatch(Loop.Batch);
+        if (IsBatchedHere) FlushBatch(Loop.Batch);
         _outbox.Send(frames, last: true);
         Attend();
     }
@@ -151,6 +157,7 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     /// <summary>Sends what the loop gathered for this connection while it was read.</summary>
     internal void FlushBatch(FrameBuffer batch)
     {
+        batch.AbandonFrame();   // of a writer that failed
         if (!batch.IsEmpty)
         {
             SendNow(batch.Written);
@@ -162,7 +169,7 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     /// <summary>Closes after what is queued has left: FIN, then wait, bounded, for the peer's.</summary>
     public void CloseWhenFlushed()
     {
-        if (IsReadingHere) FlushBatch(Loop.Batch);
+        if (IsBatchedHere) FlushBatch(Loop.Batch);
         _closeWhenFlushed = true;
         if (_outbox.IsIdle) FinishWriting();
     }
@@ -273,7 +280,7 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     private void Close(string reason)
     {
         if (Interlocked.Exchange(ref _closed, 1) != 0) return;
-        if (Loop.Reading == this) Loop.Batch.Clear();   // nobody is left to read it
+        if (Loop.Batching == this) Loop.Batch.Clear();   // nobody is left to read it
         _protocolDeadline = _stallDeadline = long.MaxValue;
         Loop.Remove(this);
         _outbox.Close();

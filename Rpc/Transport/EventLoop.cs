@@ -29,7 +29,7 @@ internal sealed class EventLoop : IDisposable
     private readonly Poller _poller = Poller.Create();
     private readonly ILogger _log;
     private readonly Thread _thread;
-    private readonly ConcurrentQueue<Action> _posted = new();
+    private readonly ConcurrentQueue<(SendOrPostCallback Work, object? State)> _posted = new();
     private readonly Lock _pollerGate = new();
     private readonly List<Connection> _timed = [];
     private readonly byte[] _receive = GC.AllocateUninitializedArray<byte>(ReceiveBufferSize, pinned: true);
@@ -39,6 +39,7 @@ internal sealed class EventLoop : IDisposable
     private volatile bool _stopping;
     private int _wakePending;
     private bool _pollerIsGone;
+    private bool _inPosted;
 
     public EventLoop(int number, ILogger log)
     {
@@ -49,20 +50,34 @@ internal sealed class EventLoop : IDisposable
     /// <summary>The loop this thread runs, if any.</summary>
     public static EventLoop? Current => t_current;
 
-    /// <summary>Answers of the connection that is being read right now. Only for the loop's thread.</summary>
+    /// <summary>What is being written to <see cref="Batching"/> and has not been sent. Only for the loop's thread.</summary>
     public FrameBuffer Batch { get; } = new();
 
-    /// <summary>The connection whose input is being dealt with. Only for the loop's thread.</summary>
-    public Connection? Reading { get; private set; }
+    /// <summary>The connection that <see cref="Batch"/> belongs to: the one whose input is being dealt with, or that posted work wrote to last.
+    /// Only for the loop's thread.</summary>
+    public Connection? Batching { get; private set; }
 
     public Poller Poller => _poller;
 
     public void Start() => _thread.Start();
 
-    /// <summary>Runs <paramref name="work"/> on the loop's thread, soon; never, once the loop has ended.</summary>
-    public void Post(Action work)
+    /// <summary>Whether what is written to this connection now may go into <see cref="Batch"/>. On the loop's thread.</summary>
+    /// <remarks>Posted work often brings several answers for one client in a row: they leave with one write, as the answers to one read do.</remarks>
+    public bool BatchesFor(Connection connection)
     {
-        _posted.Enqueue(work);
+        if (Batching == connection) return true;
+        if (!_inPosted || connection.Loop != this) return false;
+        Batching?.FlushBatch(Batch);
+        Batching = connection;
+        return true;
+    }
+
+    /// <summary>Runs <paramref name="work"/> on the loop's thread, soon; never, once the loop has ended.</summary>
+    public void Post(Action work) => Post(static work => ((Action)work!)(), work);
+
+    private void Post(SendOrPostCallback work, object? state)
+    {
+        _posted.Enqueue((work, state));
         if (Interlocked.Exchange(ref _wakePending, 1) == 0) Wake();
     }
 
@@ -145,6 +160,7 @@ internal sealed class EventLoop : IDisposable
     private void Run()
     {
         t_current = this;
+        SynchronizationContext.SetSynchronizationContext(new Context(this));
         Span<Ready> ready = new Ready[256];
         long nextSweep = 0, looked = 0, used = 0;
         int quiet = 0;   // looks in a row that no event came before
@@ -177,12 +193,12 @@ internal sealed class EventLoop : IDisposable
         int descriptor = (int)(uint)ready.Token;
         if (ready.Token >> 32 == 0)
         {
-            if (_listeners.TryGetValue(descriptor, out Action? accept)) Guard(accept);
+            if (_listeners.TryGetValue(descriptor, out Action? accept)) Guard(static accept => ((Action)accept!)(), accept);
             return;
         }
         Connection? connection = descriptor < _connections.Length ? _connections[descriptor] : null;
         if (connection is null || connection.Token != ready.Token) return;
-        Reading = connection;
+        Batching = connection;
         try
         {
             if (ready.Writable) connection.OnWritable();
@@ -195,7 +211,7 @@ internal sealed class EventLoop : IDisposable
         }
         finally
         {
-            Reading = null;
+            Batching = null;
         }
     }
 
@@ -211,7 +227,14 @@ internal sealed class EventLoop : IDisposable
     {
         // A full barrier: were the queue read before others can see the 0, both they and this thread could leave the waking to the other.
         if (Volatile.Read(ref _wakePending) != 0) Interlocked.Exchange(ref _wakePending, 0);
-        for (int left = _posted.Count; left > 0 && _posted.TryDequeue(out Action? work); left--) Guard(work);
+        _inPosted = true;
+        for (int left = _posted.Count; left > 0 && _posted.TryDequeue(out (SendOrPostCallback Work, object? State) posted); left--) Guard(posted.Work, posted.State);
+        _inPosted = false;
+        if (Batching is { } last)
+        {
+            last.FlushBatch(Batch);
+            Batching = null;
+        }
         if (!_posted.IsEmpty && Interlocked.Exchange(ref _wakePending, 1) == 0) Wake();
     }
 
@@ -228,18 +251,25 @@ internal sealed class EventLoop : IDisposable
         }
     }
 
-    private void Expire(Connection connection, long now) => Guard(() => connection.OnDeadline(now));
+    private void Expire(Connection connection, long now) => Guard(_ => connection.OnDeadline(now), null);
 
-    private void Guard(Action work)
+    private void Guard(SendOrPostCallback work, object? state)
     {
         try
         {
-            work();
+            work(state);
         }
         catch (Exception e)
         {
             _log.LogError(e, "work on the loop failed unexpectedly");
         }
+    }
+
+    /// <summary>What was begun on the loop and waited goes on there: no thread of the pool is woken between the disk and the answer.</summary>
+    private sealed class Context(EventLoop loop) : SynchronizationContext
+    {
+        public override void Post(SendOrPostCallback work, object? state) => loop.Post(work, state);
+        public override SynchronizationContext CreateCopy() => this;
     }
 
     private static ulong Token(int descriptor, uint generation) => (ulong)generation << 32 | (uint)descriptor;

@@ -55,7 +55,7 @@ internal sealed class MessageConnection(Connection connection, ILogger log) : IP
     }
 
     /// <summary>Where the next frames go. Write them, then call <see cref="EndSend"/> on the same thread; nothing may come between.</summary>
-    public FrameBuffer BeginSend() => connection.IsReadingHere ? connection.Batch : t_side ??= new FrameBuffer();
+    public FrameBuffer BeginSend() => connection.IsBatchedHere ? connection.Batch : t_side ??= new FrameBuffer();
 
     /// <summary>Frames in the batch leave when the input is dealt with; others leave now.</summary>
     /// <returns>False when the connection can carry nothing more.</returns>

@@ -49,17 +49,20 @@ internal sealed class Run
         : this(started.RunId, started.AgentId, clientId, appender, appender.File(path))
     {
         _unwrittenHead = started.ToLine();
-        var head = new Batch(default, null);
+        var head = new Batch(null, null);
         _waiting = new Queue<Batch>([head]);
         HeadStored = head.Settled.Task;
     }
 
     /// <summary>A run that ended before this daemon started, known from its trace. Takes no turns and writes nothing.</summary>
     public static Run FromDisk(string runId, string agentId, string clientId, RunTermination termination, Appender appender) =>
-        new(runId, agentId, clientId, appender, null) { _ending = true, _termination = termination };
+        new(runId, agentId, clientId, appender, null) { _ending = true, _termination = termination, IsOnlyOnDisk = true };
 
     public string RunId { get; }
     public string AgentId { get; }
+
+    /// <summary>It was never open here: how it ended, or whether another daemon has it open, only its trace tells.</summary>
+    public bool IsOnlyOnDisk { get; private init; }
 
     /// <summary>The connection whose end ends this run: the one that started it, or that last started it again under its key.</summary>
     public volatile string ClientId;
@@ -111,25 +114,26 @@ internal sealed class Run
 
     public void CountDropped(int turns) => Interlocked.Add(ref _turnsDropped, turns);
 
-    /// <summary>Stores turns that <see cref="TurnLine.TryEncodeBody"/> encoded, in this order and without others in between.</summary>
+    /// <summary>Stores turns, in this order and without others in between. They are the run's from now on.</summary>
     /// <param name="whatFits">With too many turns: true stores those that fit below <see cref="RunLimits.MaxTurns"/>, false stores none.</param>
     /// <exception cref="IOException">From the task: the disk refused, and none of them is in the run.</exception>
-    public async Task<TurnsRecorded> RecordAsync(ReadOnlyMemory<byte[]> bodies, bool whatFits)
+    public async Task<TurnsRecorded> RecordAsync(TurnBatch turns, bool whatFits)
     {
+        using TurnBatch ours = turns;
         Batch batch;
         lock (_gate)
         {
             if (_ending) return new TurnsRecorded(0, 0, TurnDrop.RunTerminal);
             int room = RunLimits.MaxTurns - _claimed;
-            if (bodies.Length > room && (!whatFits || room == 0)) return new TurnsRecorded(0, 0, TurnDrop.RunTurnLimit);
-            if (bodies.Length > room) bodies = bodies[..room];
-            _claimed += bodies.Length;
-            batch = new Batch(bodies, null);
+            if (turns.Count > room && (!whatFits || room == 0)) return new TurnsRecorded(0, 0, TurnDrop.RunTurnLimit);
+            if (turns.Count > room) turns.Keep(room);
+            _claimed += turns.Count;
+            batch = new Batch(turns, null);
             _waiting.Enqueue(batch);
         }
         Commit();
         await batch.Settled.Task;
-        return new TurnsRecorded(batch.BaseIndex, bodies.Length, null);
+        return new TurnsRecorded(batch.BaseIndex, turns.Count, null);
     }
 
     /// <summary>Ends the run. False: it has ended already.</summary>
@@ -140,7 +144,7 @@ internal sealed class Run
     public bool TryEnd(RunTermination termination, DateTime now, bool mayFail, [NotNullWhen(true)] out Task? stored)
     {
         byte[] line = new RunEnded(RunId, AgentId, termination, now).ToLine();
-        var end = new Batch(default, new End(termination, line, mayFail));
+        var end = new Batch(null, new End(termination, line, mayFail));
         stored = null;
         lock (_gate)
         {
@@ -206,49 +210,53 @@ internal sealed class Run
 
     private async Task<IOException?> TryStoreAsync(List<Batch> group)
     {
-        Block block = Encode(group);
+        int size = _unwrittenHead?.Length ?? 0;
+        foreach (Batch batch in group) size += batch.Bytes;
+        byte[] memory = ArrayPool<byte>.Shared.Rent(size);
         try
         {
+            Block block = Encode(group, memory);
             if (block.Bytes.Length > 0) await _appender.AppendAsync(_file!, block.Bytes);
+            Show(group, block);
         }
         catch (IOException e)
         {
             return e;
         }
-        Show(group, block);
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(memory);
+        }
         foreach (Batch batch in group) batch.Settled.SetResult();
         return null;
     }
 
     /// <summary>The lines of a group, one after another, as they go to the disk. Only the commit loop adds turns, so it may count them.</summary>
-    private Block Encode(List<Batch> group)
+    private Block Encode(List<Batch> group, byte[] memory)
     {
-        int size = _unwrittenHead?.Length ?? 0;
-        foreach (Batch batch in group) size += batch.Bytes;
-        byte[] bytes = GC.AllocateUninitializedArray<byte>(size);
         int used = 0;
         if (_unwrittenHead is { } head)
         {
-            head.CopyTo(bytes, 0);
+            head.CopyTo(memory, 0);
             used = head.Length;
         }
         var lines = new List<ReadOnlyMemory<byte>>();
         foreach (Batch batch in group)
         {
             batch.BaseIndex = _count + lines.Count;
-            foreach (byte[] body in batch.Bodies.Span)
+            for (int i = 0; i < batch.Count; i++)
             {
-                int length = TurnLine.Write(bytes.AsSpan(used), _count + lines.Count, body);
-                lines.Add(bytes.AsMemory(used, length - 1));
+                int length = TurnLine.Write(memory.AsSpan(used), _count + lines.Count, batch.Turns![i]);
+                lines.Add(memory.AsMemory(used, length - 1));
                 used += length;
             }
             if (batch.End is { } end)
             {
-                end.Line.CopyTo(bytes, used);
+                end.Line.CopyTo(memory, used);
                 used += end.Line.Length;
             }
         }
-        return new Block(bytes.AsMemory(0, used), lines);
+        return new Block(memory.AsMemory(0, used), lines);
     }
 
     /// <summary>Makes what is stored part of the run, and hands its very bytes to whoever follows it.</summary>
@@ -272,7 +280,7 @@ internal sealed class Run
     {
         lock (_gate)
         {
-            _claimed -= batch.Bodies.Length;
+            _claimed -= batch.Count;
             if (batch.End is { MayFail: true }) _ending = false;
             else if (batch.End is { } end) ShowEnd(end);
         }
@@ -306,22 +314,18 @@ internal sealed class Run
         }
     }
 
-    private sealed class Batch(ReadOnlyMemory<byte[]> bodies, End? end)
+    private sealed class Batch(TurnBatch? turns, End? end)
     {
-        public ReadOnlyMemory<byte[]> Bodies { get; } = bodies;
-        public End? End { get; } = end;
+        public TurnBatch? Turns => turns;
+        public int Count { get; } = turns?.Count ?? 0;
+        public End? End => end;
         public int BaseIndex { get; set; }
-        public TaskCompletionSource Settled { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        /// <summary>Who waits goes on at once, on the thread that heard from the disk: he only answers a client.</summary>
+        public TaskCompletionSource Settled { get; } = new();
 
         /// <summary>What its lines need at most.</summary>
-        public int Bytes { get; } = Measure(bodies.Span) + (end?.Line.Length ?? 0);
-
-        private static int Measure(ReadOnlySpan<byte[]> bodies)
-        {
-            int bytes = 0;
-            foreach (byte[] body in bodies) bytes += TurnLine.MaxSize(body);
-            return bytes;
-        }
+        public int Bytes { get; } = (turns?.MaxSize ?? 0) + (end?.Line.Length ?? 0);
     }
 
     /// <param name="MayFail">Whether the run stays open when the disk refuses the record.</param>

@@ -83,15 +83,15 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
         Ended(run);
     }
 
-    /// <summary>Stores turns in a run (protocol 13.7); null in place of a turn that is too large.</summary>
+    /// <summary>Stores turns in a run (protocol 13.7).</summary>
     /// <exception cref="RefusedException">The disk refused, and none of them is in the run.</exception>
-    public async Task<TurnsRecorded> RecordTurnsAsync(Run run, byte[]?[] bodies)
+    public async Task<TurnsRecorded> RecordTurnsAsync(Run run, TurnBatch turns)
     {
         if (!run.IsOpen) return new TurnsRecorded(0, 0, TurnDrop.RunTerminal);
-        if (bodies.Contains(null)) return new TurnsRecorded(0, 0, TurnDrop.TurnTooLarge);
+        if (turns.HasTooLarge) return new TurnsRecorded(0, 0, TurnDrop.TurnTooLarge);
         try
         {
-            return await run.RecordAsync(bodies!, whatFits: false);
+            return await run.RecordAsync(turns, whatFits: false);
         }
         catch (IOException e)
         {
@@ -105,7 +105,7 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     public RunSnapshot Subscribe(string runId, RunSubscriptions subscriptions, Func<string, bool> mayRead)
     {
         CheckName("run_id", runId);
-        if (Find(runId) is { } run)
+        if (Find(runId) is { IsOnlyOnDisk: false } run)
         {
             if (!mayRead(run.AgentId)) throw UnknownRun(runId);
             catalog.TryGetPath(run.AgentId, runId, out string path);
@@ -163,12 +163,13 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     public async Task RecordProposalAsync(string runId, ActionProposal proposal, ProposalResult result)
     {
         if (Find(runId) is not { IsOpen: true } run) return;
-        List<byte[]> bodies = [.. TurnRecorder.ToTurns(proposal, result).Select(TurnLine.TryEncodeBody).OfType<byte[]>()];
+        var turns = new TurnBatch();
+        foreach (RunTurn turn in TurnRecorder.ToTurns(proposal, result)) turns.Add(turn);
         int recorded = 0;
         string reason = "over the limits";
         try
         {
-            TurnsRecorded outcome = await run.RecordAsync(bodies.ToArray(), whatFits: true);
+            TurnsRecorded outcome = await run.RecordAsync(turns, whatFits: true);
             if (outcome.Dropped == TurnDrop.RunTerminal) return;
             recorded = outcome.Count;
         }

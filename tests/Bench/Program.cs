@@ -48,6 +48,9 @@ await using (DaemonCases daemon = await DaemonCases.StartAsync())
     foreach (Case one in RunStoreCases.Daemon().Where(Wanted)) outside.Run(one);
     if (filter.Length == 0) await daemon.PrintMemoryAsync();
 }
+outside.PrintHeading("run traces, the published executable, loopback");
+await using (TraceCases traces = await TraceCases.StartAsync())
+    foreach (Case one in traces.All().Where(Wanted)) outside.Run(one);
 Console.WriteLine();
 Console.WriteLine($"{rounds} rounds, {Stopwatch.GetElapsedTime(started).TotalSeconds:0} s, {Environment.ProcessorCount} processors");
 return 0;

@@ -91,7 +91,7 @@ internal static class StateCases
     {
         var turn = new RunTurn(Tool: "read_file", Parameters: RawJson.Parse("""{"path":"notes.txt"}"""), Output: RawJson.FromString(new string('x', 925)));
         byte[] body = TurnLine.TryEncodeBody(turn)!;
-        byte[] line = new byte[TurnLine.MaxSize(body)];
+        byte[] line = new byte[TurnLine.LargestFrame + body.Length];
         int lineBytes = TurnLine.Write(line, 1_000, body);
         byte[] block = new byte[lineBytes * TurnsInBatch];
         const int BatchesInRun = RunLimits.MaxTurns / TurnsInBatch;
@@ -127,9 +127,9 @@ internal static class StateCases
             var waiting = new Queue<Task<TurnsRecorded>>();
             for (int batch = 0; batch < BatchesInRun; batch++)
             {
-                byte[][] bodies = new byte[TurnsInBatch][];
-                for (int i = 0; i < bodies.Length; i++) bodies[i] = TurnLine.TryEncodeBody(turn)!;
-                waiting.Enqueue(run.RecordAsync(bodies, whatFits: false));
+                var turns = new TurnBatch();
+                for (int i = 0; i < TurnsInBatch; i++) turns.Add(turn);
+                waiting.Enqueue(run.RecordAsync(turns, whatFits: false));
                 if (waiting.Count == inFlight) Check(await waiting.Dequeue());
             }
             while (waiting.TryDequeue(out Task<TurnsRecorded>? last)) Check(await last);

@@ -36,12 +36,15 @@ internal sealed class WireHarness : IAsyncDisposable
 
     public ManualClock Clock { get; } = new();
     public ServerState State { get; }
+    public TempHome Home => _home;
 
-    public async Task<RpcPeer> ConnectAsync()
+    public async Task<RpcPeer> ConnectAsync() => new(await ConnectRawAsync());
+
+    public async Task<RawPeer> ConnectRawAsync()
     {
         RawPeer raw = await RawPeer.ConnectAsync(new UnixDomainSocketEndPoint(_listener.Path!));
         await raw.UpgradeAsync();
-        return new RpcPeer(raw);
+        return raw;
     }
 
     public async ValueTask DisposeAsync()

@@ -15,7 +15,7 @@ public sealed class RunCatalogTests
     private static byte[] Turn(int index)
     {
         byte[] body = TurnLine.TryEncodeBody(new RunTurn(Tool: "t"))!;
-        byte[] line = new byte[TurnLine.MaxSize(body)];
+        byte[] line = new byte[TurnLine.LargestFrame + body.Length];
         return line[..TurnLine.Write(line, index, body)];
     }
 
@@ -238,7 +238,7 @@ public sealed class RunCatalogTests
         RawJson deep = RawJson.Parse(new string('[', RawJsonConverter.MaxDepth) + new string(']', RawJsonConverter.MaxDepth));
         string path = Write(home, "a", "r", Now, null);
         byte[] body = TurnLine.TryEncodeBody(new RunTurn(Output: deep))!;
-        byte[] turn = new byte[TurnLine.MaxSize(body)];
+        byte[] turn = new byte[TurnLine.LargestFrame + body.Length];
         await File.AppendAllBytesAsync(path, turn[..TurnLine.Write(turn, 0, body)]);
         var outcome = new AgentOutcome(OutcomeStatus.Done, Evidence: [new Evidence(EvidenceKind.Evaluator, Data: deep)]);
         await File.AppendAllBytesAsync(path, new RunEnded("r", "a", new RunOutcome(outcome.WithDefaults(Now)), Now).ToLine());

@@ -13,7 +13,7 @@ public sealed class TurnLineTests
     private static JsonElement Encode(RunTurn turn, int index = 0)
     {
         byte[] body = TurnLine.TryEncodeBody(turn)!;
-        byte[] line = new byte[TurnLine.MaxSize(body)];
+        byte[] line = new byte[TurnLine.LargestFrame + body.Length];
         return JsonElement.Parse(line.AsSpan(0, TurnLine.Write(line, index, body)));
     }
 
@@ -26,7 +26,7 @@ public sealed class TurnLineTests
     {
         var turn = new RunTurn(99, "p", "t", RawJson.EmptyObject, RawJson.Parse("[1,\"\\u00e9\"]"));
         byte[] body = TurnLine.TryEncodeBody(turn)!;
-        byte[] line = new byte[TurnLine.MaxSize(body)];
+        byte[] line = new byte[TurnLine.LargestFrame + body.Length];
         int length = TurnLine.Write(line, index, body);
         await Assert.That(Encoding.UTF8.GetString(line, 0, length)).IsEqualTo(Encoding.UTF8.GetString((turn with { Index = index }).ToLine()));
     }
@@ -83,7 +83,7 @@ public sealed class TurnLineTests
         RawJson tooBig = RawJson.Parse("[" + new string('1', room + 1) + "]");
         await Assert.That(Encode(new RunTurn(Output: fits)).GetProperty("output").ValueKind).IsEqualTo(JsonValueKind.Array);
         byte[] body = TurnLine.TryEncodeBody(new RunTurn(Output: fits))!;
-        await Assert.That(TurnLine.Write(new byte[TurnLine.MaxSize(body)], int.MaxValue, body) - 1).IsEqualTo(TurnLine.MaxLineBytes);
+        await Assert.That(TurnLine.Write(new byte[TurnLine.LargestFrame + body.Length], int.MaxValue, body) - 1).IsEqualTo(TurnLine.MaxLineBytes);
 
         JsonElement replaced = Encode(new RunTurn(Prompt: "p", Tool: "t", Output: tooBig));
         await Assert.That(replaced.GetProperty("output").GetString()).IsEqualTo(Replaced);

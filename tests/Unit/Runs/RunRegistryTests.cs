@@ -465,8 +465,7 @@ public sealed class RunRegistryTests
         await Assert.That(house.Runs.ReadTrace("q", new TraceQuery(), _ => true)).IsNull();
     }
 
-    private static byte[][] Bodies(int count, string tool = "t") =>
-        [.. Enumerable.Range(0, count).Select(_ => TurnLine.TryEncodeBody(new RunTurn(Tool: tool))!)];
+    private static TurnBatch Bodies(int count, string tool = "t") => Turns.Of(count, tool);
 
     private static (ActionProposal Proposal, ProposalResult Result) Proposal(int actions) => TurnRecorderTests.Proposal(
         [.. Enumerable.Range(0, actions).Select(i => (TurnRecorderTests.Action($"a{i}", "{}"), TurnRecorderTests.Succeeded($"a{i}", "1")))]);

@@ -64,8 +64,7 @@ public sealed class RunSubscriberTests
         public ManualClock Clock { get; } = new();
         public Run Run { get; }
 
-        public Task RecordAsync(int turns) =>
-            Run.RecordAsync(Enumerable.Range(0, turns).Select(_ => TurnLine.TryEncodeBody(new RunTurn(Tool: "t"))!).ToArray(), whatFits: false);
+        public Task RecordAsync(int turns) => Run.RecordAsync(Turns.Of(turns), whatFits: false);
 
         public async Task EndAsync()
         {

@@ -6,7 +6,7 @@ namespace CarServer.Tests.Unit.Transport;
 
 public sealed class FrameBufferTests
 {
-    [Test]
+    [Test, NotInParallel]   // it looks at the memory of the whole process
     public async Task A_buffer_whose_thread_has_ended_gives_its_memory_back()
     {
         if (!OperatingSystem.IsLinux()) Skip.Test("reads /proc");
