@@ -113,7 +113,7 @@ internal static class RunStoreCases
         var trace = new MemoryStream();
         trace.Write(new RunStarted(runId, agentId, "bring the notes into order and say what is missing", null, at).ToLine());
         byte[] body = TurnLine.TryEncodeBody(new RunTurn(Tool: "read_file", Parameters: RawJson.Parse("""{"path":"notes.txt"}"""), Output: RawJson.FromString(new string('x', 300))))!;
-        byte[] line = new byte[TurnLine.MaxSize(body)];
+        byte[] line = new byte[TurnLine.LargestFrame + body.Length];
         for (int i = 0; i < 3; i++) trace.Write(line.AsSpan(0, TurnLine.Write(line, i, body)));
         trace.Write(new RunEnded(runId, agentId, new RunOutcome(new AgentOutcome(OutcomeStatus.Success).WithDefaults(at)), at).ToLine());
         Directory.CreateDirectory(home.In("runs", agentId));
