@@ -259,13 +259,7 @@ internal sealed class Daemon : IAsyncDisposable
     {
         try
         {
-            return new FileStream(path, new FileStreamOptions
-            {
-                Mode = FileMode.OpenOrCreate,
-                Access = FileAccess.ReadWrite,
-                Share = FileShare.None,   // flock(2), exclusive, released by the system when the process ends
-                UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
-            });
+            return PrivateFiles.OpenLock(path, alone: true);
         }
         catch (IOException e) when (e.HResult == Posix.EAGAIN)   // EWOULDBLOCK of flock
         {

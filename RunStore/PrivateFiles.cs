@@ -58,6 +58,22 @@ internal static class PrivateFiles
         if (File.GetUnixFileMode(directory) != DirectoryMode) File.SetUnixFileMode(directory, DirectoryMode);
     }
 
+    /// <summary>Opens a file that is there to be locked, flock(2): together with others or alone, until it is disposed or the process dies.</summary>
+    /// <exception cref="IOException">Others are in the way, or it can't be opened. The file stays; only the lock counts.</exception>
+    public static FileStream OpenLock(string path, bool alone)
+    {
+        var file = new FileStream(path, new FileStreamOptions
+        {
+            Mode = FileMode.OpenOrCreate,
+            Access = FileAccess.ReadWrite,
+            Share = alone ? FileShare.None : FileShare.ReadWrite,
+            UnixCreateMode = OwnFileMode,
+            BufferSize = 0,
+        });
+        File.SetUnixFileMode(file.SafeFileHandle, OwnFileMode);
+        return file;
+    }
+
     /// <summary>Opens for reading and writing, creating file and directories when they are missing. Others may read, rename and delete meanwhile.</summary>
     public static FileStream Open(string path) => Open(path, out _);
 

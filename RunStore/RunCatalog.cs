@@ -41,15 +41,7 @@ internal sealed class RunCatalog
     {
         try
         {
-            // flock(2), exclusive or shared; the file stays, only the lock counts.
-            return new FileStream(Path.Combine(Root, ".lock"), new FileStreamOptions
-            {
-                Mode = FileMode.OpenOrCreate,
-                Access = FileAccess.ReadWrite,
-                Share = alone ? FileShare.None : FileShare.ReadWrite,
-                UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
-                BufferSize = 0,
-            });
+            return PrivateFiles.OpenLock(Path.Combine(Root, ".lock"), alone);
         }
         catch (IOException)
         {

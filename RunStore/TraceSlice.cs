@@ -4,10 +4,13 @@ using Microsoft.Win32.SafeHandles;
 namespace CarServer.RunStore;
 
 /// <summary>Which records of a trace are wanted. Positions count records from 0, <c>started</c> included; lines that are no record have none.</summary>
+/// <param name="From">The first position.</param>
+/// <param name="Until">The first position that is not wanted any more.</param>
 /// <param name="Limit">Most records.</param>
 /// <param name="MaxBytes">Most bytes, but at least one record.</param>
-/// <param name="TurnsOnly">Only turns are counted and returned.</param>
-internal sealed record TraceQuery(long From = 0, long Limit = long.MaxValue, long MaxBytes = long.MaxValue, bool TurnsOnly = false);
+/// <param name="TurnsOnly">Only turns are wanted, and the position of a turn is its index.</param>
+internal sealed record TraceQuery(
+    long From = 0, long Until = long.MaxValue, long Limit = long.MaxValue, long MaxBytes = long.MaxValue, bool TurnsOnly = false);
 
 /// <summary>Records of one trace file, byte for byte, with a comma between them: what stands between the brackets of a JSON array.</summary>
 /// <remarks>
@@ -31,7 +34,7 @@ internal sealed class TraceSlice : Stream
     /// <summary>Records in the slice.</summary>
     public int Count { get; private set; }
 
-    /// <summary>Records counted up to the end of the slice, those before it included.</summary>
+    /// <summary>The position behind the slice.</summary>
     public long End { get; private set; }
 
     /// <summary>Where to go on; null at the end of the trace.</summary>
@@ -115,15 +118,17 @@ internal sealed class TraceSlice : Stream
     /// <summary>False when no more is wanted.</summary>
     private bool Take(ReadOnlySpan<byte> line, long start, TraceQuery query)
     {
-        RunTrace.LineKind kind = RunTrace.Peek(line, out _);
+        RunTrace.LineKind kind = RunTrace.Peek(line, out int index);
         if (kind == RunTrace.LineKind.Damaged) DamagedLines++;
         if (kind == RunTrace.LineKind.Damaged || (query.TurnsOnly && kind != RunTrace.LineKind.Turn)) return true;
-        if (End >= query.From && (Count >= query.Limit || (Count > 0 && _length + line.Length > query.MaxBytes)))
+        long position = query.TurnsOnly ? index : End;
+        if (position >= query.From && (position >= query.Until || Count >= query.Limit || (Count > 0 && _length + line.Length > query.MaxBytes)))
         {
-            Next = End;
+            Next = position;
             return false;
         }
-        if (End++ < query.From) return true;
+        End = position + 1;
+        if (position < query.From) return true;
         long end = start + line.Length + 1;
         if (_pieces.Count > 0 && _pieces[^1].End == start) _pieces[^1] = (_pieces[^1].Start, end);
         else _pieces.Add((start, end));

@@ -13,6 +13,9 @@ namespace CarServer.Rpc.CommandLine;
 /// </remarks>
 internal static class ServeCommand
 {
+    /// <summary>A file has reached the limit that <c>ulimit -f</c> sets. The same number on Linux and macOS.</summary>
+    private const int SigXfsz = 25;
+
     public static Verb Build(Surroundings surroundings)
     {
         var command = new Verb("serve", "Run the daemon until it is told to stop.") { More = More };
@@ -45,6 +48,7 @@ internal static class ServeCommand
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
         using var hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, Stop);
+        using var fileTooLarge = PosixSignalRegistration.Create((PosixSignal)SigXfsz, static signal => signal.Cancel = true);   // that write fails; no more
         try
         {
             return await Daemon.RunAsync(options, settings.Notices, stopping.Token);

@@ -90,7 +90,7 @@ internal static class RunsMethods
     {
         if (p.Cursor < 0) throw new RefusedException("cursor must not be negative", Refusal.Invalid);
         if (p.Limit is < 1) throw new RefusedException("limit must be at least 1", Refusal.Invalid);
-        TraceQuery query = p.Limit is { } limit ? new TraceQuery(p.Cursor, limit, MaxPageBytes) : new TraceQuery(p.Cursor);
+        TraceQuery query = p.Limit is { } limit ? new TraceQuery(p.Cursor, Limit: limit, MaxBytes: MaxPageBytes) : new TraceQuery(p.Cursor);
         if (call.State.Runs.ReadTrace(p.RunId, query, agentId => RunAccess.MayRead(call.Session, agentId, call.State.Auth)) is not var (agentId, slice))
             return Task.FromResult(new StreamedResult<GetTraceResult>(new GetTraceResult(p.RunId, NotFound: true)));
         RawJson? next = p.Limit is null ? null : slice.Next is { } position ? RawJson.Parse(position.ToString(CultureInfo.InvariantCulture)) : RawJson.Null;

@@ -64,6 +64,9 @@ internal sealed class Run
     /// <summary>It was never open here: how it ended, or whether another daemon has it open, only its trace tells.</summary>
     public bool IsOnlyOnDisk { get; private init; }
 
+    /// <summary>The trace; null once the run has ended and everything is written, or refused.</summary>
+    public AppendFile? File => _file;
+
     /// <summary>The connection whose end ends this run: the one that started it, or that last started it again under its key.</summary>
     public volatile string ClientId;
 

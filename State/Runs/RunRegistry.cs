@@ -115,8 +115,7 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
             try
             {
                 catalog.TryGetPath(run.AgentId, runId, out string path);
-                long limit = stored is { } count ? Math.Max(count - from, 0) : long.MaxValue;
-                TraceSlice? turns = limit == 0 ? null : OpenTrace(path, runId, new TraceQuery(from, limit, TurnsOnly: true));
+                TraceSlice? turns = from >= stored ? null : OpenTrace(path, runId, new TraceQuery(from, stored ?? long.MaxValue, TurnsOnly: true));
                 return stored is { } cursor
                     ? new RunSnapshot(run.AgentId, turns, cursor, RunStatus.InProgress, subscriber)
                     : new RunSnapshot(run.AgentId, turns, (int)(turns?.End ?? 0), run.Status, null);
@@ -136,7 +135,7 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     /// <summary>Ends a run that nobody will complete. False when there was nothing to end.</summary>
     public async Task<bool> MarkIncompleteAsync(string runId)
     {
-        if (Find(runId) is not { } run || !run.TryEnd(new RunIncomplete(), Now, mayFail: false, out Task? stored)) return false;
+        if (Find(runId) is not { File: { } file } run || !run.TryEnd(new RunIncomplete(), Now, mayFail: false, out Task? stored)) return false;
         Ended(run);
         try
         {
@@ -144,7 +143,8 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
         }
         catch (IOException e)
         {
-            log.LogWarning("run {RunId}: its end could not be stored: {Reason}", run.RunId, e.Message);
+            log.LogWarning("run {RunId}: its end could not be stored yet: {Reason}", run.RunId, e.Message);
+            RefusedEnds.RetryLater(file, new RunEnded(run.RunId, run.AgentId, new RunIncomplete(), Now).ToLine());
         }
         return true;
     }

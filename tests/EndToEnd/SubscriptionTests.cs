@@ -175,6 +175,31 @@ public sealed class SubscriptionTests
     }
 
     [Test]
+    public async Task Who_has_the_first_turns_already_gets_the_others()
+    {
+        await using TestDaemon daemon = await TestDaemon.StartAsync("--no-auth");
+        await using RpcPeer peer = await daemon.ConnectAsync();
+        await peer.CallAsync("runs.start", """{"intent":"test","agent_id":"a","idempotency_key":"r"}""");
+        await peer.CallAsync("runs.record_turns", """{"run_id":"r","turns":[{"tool":"0"},{"tool":"1"},{"tool":"2"}]}""");
+
+        foreach (bool ended in (bool[])[false, true])
+        {
+            if (ended) await peer.CallAsync("runs.complete", """{"run_id":"r","outcome":{"status":"done"}}""");
+            await Assert.That(await IndicesFromAsync(0)).IsEqualTo("0 1 2, cursor 3");
+            await Assert.That(await IndicesFromAsync(2)).IsEqualTo("2, cursor 3");
+            await Assert.That(await IndicesFromAsync(3)).IsEqualTo(", cursor 3");
+            await Assert.That(await IndicesFromAsync(2_000)).IsEqualTo(", cursor 3");
+        }
+        await Assert.That((await peer.CallFailsAsync("runs.subscribe", """{"run_id":"r","cursor":-1}""")).Code).IsEqualTo(-32602);
+
+        async Task<string> IndicesFromAsync(int cursor)
+        {
+            JsonElement said = await peer.CallAsync("runs.subscribe", $$"""{"run_id":"r","cursor":{{cursor}} }""");
+            return $"{string.Join(' ', said.GetProperty("turns_so_far").EnumerateArray().Select(turn => turn.GetProperty("index").GetInt32()))}, cursor {said.GetProperty("cursor").GetInt32()}";
+        }
+    }
+
+    [Test]
     public async Task Unsubscribing_ends_it_and_says_whether_there_was_one()
     {
         await using TestDaemon daemon = await TestDaemon.StartAsync("--no-auth");
@@ -350,7 +375,7 @@ public sealed class SubscriptionTests
         RpcFailure failure = await peer.CallFailsAsync(method, parameters);
 
         await Assert.That(failure.Code).IsEqualTo(-32602);
-        await Assert.That(failure.Text).StartsWith($"{method} requires {{ run_id }}");
+        await Assert.That(failure.Text).StartsWith($"{method} requires {{ run_id");
     }
 
     private static Task StartAsync(RpcPeer peer, string run) =>

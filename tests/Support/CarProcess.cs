@@ -38,10 +38,13 @@ internal static class CarProcess
         }
     }
 
-    internal static Process Start(string? home, IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment, bool redirectInput)
+    /// <param name="before">What a shell does before it becomes the executable: <c>umask 0</c>, <c>ulimit</c>. Null: there is no shell.</param>
+    internal static Process Start(string? home, IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment, bool redirectInput,
+        string? before = null)
     {
         if (!File.Exists(Repository.Binary)) throw new FileNotFoundException($"{Repository.Binary} is missing; make it with ./build.sh build");
-        var start = new ProcessStartInfo(Repository.Binary, arguments)
+        string[] command = before is null ? [Repository.Binary, .. arguments] : ["/bin/sh", "-c", before + "; exec \"$0\" \"$@\"", Repository.Binary, .. arguments];
+        var start = new ProcessStartInfo(command[0], command[1..])
         {
             RedirectStandardInput = redirectInput,
             RedirectStandardOutput = true,

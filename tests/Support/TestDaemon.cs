@@ -17,6 +17,9 @@ internal sealed record DaemonStart
     /// <summary>A home to share; the daemon then leaves it to its owner. Null: a fresh one, deleted with the daemon.</summary>
     public TempHome? Home { get; init; }
 
+    /// <summary>What a shell does first: <c>umask 0</c>, <c>ulimit</c>.</summary>
+    public string? Before { get; init; }
+
     /// <summary>The TCP address; null for the Unix socket alone.</summary>
     public string? Bind { get; init; } = "127.0.0.1:0";
 }
@@ -187,7 +190,7 @@ internal sealed class TestDaemon : IAsyncDisposable
     {
         (Port, Socket) = (0, null);
         string[] bind = _start.Bind is null ? [] : ["--bind", _start.Bind];
-        _process = CarProcess.Start(Home.Path, ["serve", .. bind, .. _start.Arguments], _start.Environment, redirectInput: false);
+        _process = CarProcess.Start(Home.Path, ["serve", .. bind, .. _start.Arguments], _start.Environment, redirectInput: false, _start.Before);
         var ready = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         _outputEnd = ReadOutputAsync(_process.StandardOutput, ready);
         _errorsEnd = ReadErrorsAsync(_process.StandardError);

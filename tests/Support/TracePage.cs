@@ -8,7 +8,7 @@ internal sealed record TracePage(IReadOnlyList<string> Records, long? Next, int 
 {
     public static TracePage Read(string path, long from = 0, long limit = long.MaxValue, long maxBytes = long.MaxValue, bool turnsOnly = false)
     {
-        using TraceSlice slice = TraceSlice.Open(path, new TraceQuery(from, limit, maxBytes, turnsOnly));
+        using TraceSlice slice = TraceSlice.Open(path, new TraceQuery(from, Limit: limit, MaxBytes: maxBytes, TurnsOnly: turnsOnly));
         return Of(slice);
     }
 

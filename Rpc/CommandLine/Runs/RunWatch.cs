@@ -1,3 +1,4 @@
+using System.Globalization;
 using CarServer.Rpc.Client;
 using CarServer.RunStore;
 
@@ -5,8 +6,7 @@ namespace CarServer.Rpc.CommandLine.Runs;
 
 /// <summary>Follows one run until it has ended, over as many connections as that takes.</summary>
 /// <remarks>
-/// The trace comes first, in pages; then a subscription, whose answer repeats the turns and says from where on events come. A run
-/// whose turns would not fit into that answer is read from the trace again and again instead.
+/// The trace comes first, in pages; then a subscription, whose answer brings only what came since and says from where on events come.
 /// </remarks>
 /// <param name="show">Called for each record once, in order.</param>
 /// <param name="note">Told what goes on beside the run.</param>
@@ -15,12 +15,6 @@ internal sealed class RunWatch(string runId, Action<RawJson, RunRecord?> show, A
     /// <summary>How long an answer may take.</summary>
     private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(30);
 
-    /// <summary>Half of what the client takes as one message: the run grows while it is asked for.</summary>
-    private const long MaxSnapshotBytes = RpcClient.DefaultMaxMessageBytes / 2;
-
-    /// <summary>Between two readings of a run that is too large to subscribe to.</summary>
-    private static readonly TimeSpan ReadingPause = TimeSpan.FromSeconds(2);
-
     /// <summary>Between two looks for what an event told of and the trace does not have yet.</summary>
     private static readonly TimeSpan LookingPause = TimeSpan.FromMilliseconds(50);
 
@@ -28,7 +22,6 @@ internal sealed class RunWatch(string runId, Action<RawJson, RunRecord?> show, A
     private const int MostLooks = 200;
 
     private readonly LiveRun _run = new();
-    private long _bytes;
     private bool _isFollowing;
 
     /// <summary>Follows on this connection. Returns when the run has ended; may be called again when the connection is lost.</summary>
@@ -41,11 +34,7 @@ internal sealed class RunWatch(string runId, Action<RawJson, RunRecord?> show, A
         bool subscribed = false;
         while (!_run.IsOver)
         {
-            if (!subscribed)
-            {
-                if (_bytes > MaxSnapshotBytes) await Task.Delay(ReadingPause);
-                subscribed = await SubscribedAsync(client, trace);
-            }
+            if (!subscribed) subscribed = await SubscribedAsync(client, trace);
             // What was dropped on the way, on either side, is in the trace; only a new subscription tells whether anything was.
             else subscribed = await events.NextAsync() is var (method, parameters) && await StillSubscribedAsync(method, parameters, trace);
         }
@@ -56,10 +45,10 @@ internal sealed class RunWatch(string runId, Action<RawJson, RunRecord?> show, A
         int before = _run.Next;
         await ReadAsync(trace, NextPosition);
         NoteHealed(before);
-        if (_run.IsOver || _bytes > MaxSnapshotBytes) return false;
+        if (_run.IsOver) return false;
 
         before = _run.Next;
-        RawJson asked = RawJson.Parse($"{{\"run_id\":{RawJson.FromString(runId)}}}");
+        RawJson asked = RawJson.Parse(string.Create(CultureInfo.InvariantCulture, $"{{\"run_id\":{RawJson.FromString(runId)},\"cursor\":{_run.Next}}}"));
         RawJson said = await Answer(deadline => client.CallAsync("runs.subscribe", asked, deadline));
         Subscribed subscribed = RunsWire.Read("runs.subscribe", said, RunsWire.Default.Subscribed);
         foreach (RawJson turn in subscribed.TurnsSoFar) TakeStored(turn);
@@ -86,7 +75,7 @@ internal sealed class RunWatch(string runId, Action<RawJson, RunRecord?> show, A
             if (told.RunId != runId) return true;
             _run.Hear(told.Cursor, told.Status);
             RunRecord? record = TraceReader.Parse(told.Record);
-            if (_run.TakeLive(record)) Show(told.Record, record);
+            if (_run.TakeLive(record)) show(told.Record, record);
         }
         await CatchUpAsync(trace);
         return still;
@@ -130,13 +119,7 @@ internal sealed class RunWatch(string runId, Action<RawJson, RunRecord?> show, A
     private void TakeStored(RawJson record)
     {
         RunRecord? parsed = TraceReader.Parse(record);
-        if (_run.TakeStored(parsed)) Show(record, parsed);
-    }
-
-    private void Show(RawJson record, RunRecord? parsed)
-    {
-        _bytes += record.Utf8.Length;
-        show(record, parsed);
+        if (_run.TakeStored(parsed)) show(record, parsed);
     }
 
     /// <summary>What was there before we came is no gap.</summary>

@@ -120,21 +120,6 @@ internal sealed class RunWatchTests
     }
 
     [Test]
-    public async Task A_run_too_large_for_one_message_is_read_from_its_trace()
-    {
-        Task<int> watching = WatchAsync();
-        using FakePeer peer = await _server.AcceptAsync();
-        string large = $$"""{"record":"turn","index":0,"prompt":"{{new string('x', 33 * 1024 * 1024)}}"}""";
-        int id = (await RequestAsync(peer, "runs.get_trace")).GetProperty("id").GetInt32();
-        await ReplyAsync(peer, id, $$"""{"run_id":"r","agent_id":"a","records":[{{Started}},{{large}}],"cursor":0}""");
-        await ReplyToTraceAsync(peer, expectedCursor: 2, turns: 3);
-        await ReplyToTraceAsync(peer, expectedCursor: 4, turns: 4, ended: true);
-        await LeaveAsync(peer);
-        await Assert.That(await watching).IsEqualTo(0);
-        await Assert.That(Shown()).IsEqualTo("started 0 1 2 3 ended");
-    }
-
-    [Test]
     public async Task A_daemon_that_stays_away_longer_than_the_timeout_is_exit_code_3()
     {
         Task<int> watching = WatchAsync("--timeout", "0.2");
