@@ -132,7 +132,7 @@ public sealed class RunsTests
 
         await Assert.That(ended.GetProperty("termination").GetRawText()).IsEqualTo("""{"kind":"incomplete"}""");
         DateTimeOffset endedAt = DateTimeOffset.Parse(ended.GetProperty("ended_at").GetString()!, CultureInfo.InvariantCulture);
-        await Assert.That((endedAt - dropped).TotalMilliseconds).IsGreaterThanOrEqualTo(249);   // 250 ms, less the rounding of the two clocks
+        await Assert.That((endedAt - dropped).TotalMilliseconds).IsGreaterThanOrEqualTo(245);   // 250 ms, less the grain of the timer and of the two clocks
         await Assert.That(await StatusAsync(host, run)).IsEqualTo("incomplete");
         await Assert.That(Kinds([.. (await TraceAsync(host, run)).GetProperty("records").EnumerateArray()])).IsEqualTo("started turn ended");
     }
