@@ -50,7 +50,10 @@ await using (DaemonCases daemon = await DaemonCases.StartAsync())
 }
 outside.PrintHeading("run traces, the published executable, loopback");
 await using (TraceCases traces = await TraceCases.StartAsync())
+{
     foreach (Case one in traces.All().Where(Wanted)) outside.Run(one);
+    if (filter.Length == 0 || "memory".Contains(filter, StringComparison.OrdinalIgnoreCase)) await traces.PrintMemoryAsync();
+}
 Console.WriteLine();
 Console.WriteLine($"{rounds} rounds, {Stopwatch.GetElapsedTime(started).TotalSeconds:0} s, {Environment.ProcessorCount} processors");
 return 0;

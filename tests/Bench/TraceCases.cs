@@ -44,6 +44,36 @@ internal sealed class TraceCases : IAsyncDisposable
             ReadTrace, CopyTrace);
     }
 
+    /// <summary>Memory has no limit to be held against, only a target.</summary>
+    public async Task PrintMemoryAsync()
+    {
+        const int Runs = 10_000;
+        await using TestDaemon daemon = await TestDaemon.StartAsync("--no-auth");
+        using var client = new TraceClient(daemon.Tcp);
+        RunOnce("the first", 100);
+        long before = await QuietAsync();
+        RunOnce("measured", Runs);
+        long after = await QuietAsync();
+        Console.WriteLine();
+        Console.WriteLine($"each of {Runs:#,0} ended runs, once it is quiet    {(after - before) / (double)Runs:0} bytes");
+
+        void RunOnce(string name, int runs)
+        {
+            for (int i = 0; i < runs; i++)
+            {
+                client.Call("runs.start", $$"""{"intent":"measure","agent_id":"bench","idempotency_key":"{{name}} {{i}}"}""");
+                client.Call("runs.complete", $$"""{"run_id":"{{name}} {{i}}","outcome":{"status":"done"} }""");
+            }
+        }
+
+        // The daemon gives memory back half a second to a second after the last traffic.
+        async Task<long> QuietAsync()
+        {
+            await Task.Delay(TimeSpan.FromSeconds(2));
+            return daemon.ResidentBytes;
+        }
+    }
+
     // ---------------------------------------------------------------- recording
 
     private static string Turn => $$"""{"tool":"read_file","parameters":{"path":"notes.txt"},"output":"{{new string('x', 925)}}"}""";
