@@ -87,6 +87,9 @@ internal static class RunsMethods
         if (p.RunId.Length == 0) throw RpcException.BadParams("runs.record_turns", "{ run_id, turns: [RunTurn] }", "run_id is empty");
         if (p.Turns.Count is 0 or > MaxTurnsInBatch)
             throw RpcException.BadParams("runs.record_turns", "{ run_id, turns: [RunTurn] }", $"1 to {MaxTurnsInBatch} turns, got {p.Turns.Count}");
+        int whole = p.Turns.TakeWhile(static turn => turn is not null).Count();   // the serializer lets a null stand in a list
+        if (whole < p.Turns.Count)
+            throw RpcException.BadParams("runs.record_turns", "{ run_id, turns: [RunTurn] }", $"wrong or unexpected value at params.turns[{whole}]");
         // Whose run it is comes first: to others it does not exist, whatever they send.
         if (call.State.Runs.Find(p.RunId) is not { } run || !RunAccess.MayRecord(call.Session, run, call.State.Auth))
             return Dropped(p.RunId, TurnDrop.RunNotFound);
