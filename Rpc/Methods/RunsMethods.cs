@@ -54,6 +54,8 @@ internal static class RunsMethods
     internal static async Task<CompleteRunResult> CompleteAsync(Call call, CompleteRunParams p)
     {
         if (call.State.Runs.Find(p.RunId) is not { } run || !RunAccess.MayComplete(call.Session, run)) throw RunRegistry.UnknownRun(p.RunId);
+        if (!double.IsFinite(p.Outcome.Metrics?.DurationMs ?? 0) || p.Outcome.Evidence?.Contains(null!) == true)
+            throw RpcException.BadParams("runs.complete", "{ run_id, outcome: { status, summary?, evidence?, metrics?, timestamp? } }", "duration_ms is too large, or null is among the evidence");
         await call.State.Runs.CompleteAsync(p.RunId, p.Outcome);
         if (call.Session.CurrentRunId == p.RunId) call.Session.CurrentRunId = null;
         return new CompleteRunResult(p.RunId, Ok: true);
@@ -87,7 +89,8 @@ internal static class RunsMethods
         if (p.RunId.Length == 0) throw RpcException.BadParams("runs.record_turns", "{ run_id, turns: [RunTurn] }", "run_id is empty");
         if (p.Turns.Count is 0 or > MaxTurnsInBatch)
             throw RpcException.BadParams("runs.record_turns", "{ run_id, turns: [RunTurn] }", $"1 to {MaxTurnsInBatch} turns, got {p.Turns.Count}");
-        int whole = p.Turns.TakeWhile(static turn => turn is not null).Count();   // the serializer lets a null stand in a list
+        // The serializer lets a null stand in a list, and reads a number that is too large for a double as infinite.
+        int whole = p.Turns.TakeWhile(static turn => turn is not null && double.IsFinite(turn.CliOutcome?.DurationMs ?? 0)).Count();
         if (whole < p.Turns.Count)
             throw RpcException.BadParams("runs.record_turns", "{ run_id, turns: [RunTurn] }", $"wrong or unexpected value at params.turns[{whole}]");
         // Whose run it is comes first: to others it does not exist, whatever they send.
