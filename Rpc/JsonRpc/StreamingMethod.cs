@@ -52,6 +52,7 @@ internal sealed class StreamingMethod<P, R>(string name, string shape, string su
         public override void Write(ref Answer answer)
         {
             StreamedResult<R> result = task.GetAwaiter().GetResult();
+            if (!answer.IsWanted) return;
             if (result.Elements is not { } elements)
             {
                 method.Write(ref answer, result.Shell);
