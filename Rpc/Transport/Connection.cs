@@ -131,7 +131,7 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     }
 
     /// <summary>One frame is about to come in parts; see <see cref="Outbox.BeginParts"/>.</summary>
-    public void BeginParts() => _outbox.BeginParts();
+    public bool BeginParts() => _outbox.BeginParts();
 
     /// <summary>Queues a part of that frame. False when the connection is closed or has to be.</summary>
     public bool SendPart(ReadOnlySpan<byte> part) => Conclude(_outbox.SendPart(part));

@@ -1,0 +1,66 @@
+using CarServer.Rpc.Transport;
+using CarServer.Rpc.WebSocket;
+using CarServer.Tests.Support;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace CarServer.Tests.Unit.Transport;
+
+/// <summary>A message that is sent in parts, beside everything else that one connection is sent.</summary>
+public sealed class MessageInPartsTests
+{
+    [Test]
+    public async Task It_does_not_follow_the_close_frame()
+    {
+        using var wire = new Wire();
+        wire.OnLoop(() => wire.Messages.Close(CloseCode.GoingAway, "bye"));
+
+        await wire.Messages.SendInPartsAsync("["u8.ToArray(), new MemoryStream(new byte[200_000]), "]"u8.ToArray()).Soon("the end of the message");
+
+        wire.End();
+        await Assert.That(Convert.ToHexString(wire.Pair.ReadToEnd())).IsEqualTo("880503E9627965");
+    }
+
+    private sealed class Wire : IMessageHandler, IDisposable
+    {
+        private readonly EventLoop _loop = new(0, NullLogger.Instance);
+        private readonly Connection _connection;
+
+        public Wire()
+        {
+            _connection = new Connection(Pair.Descriptor, _loop, new Nobody(), "test", () => { }, NullLogger.Instance);
+            Messages = new MessageConnection(_connection, NullLogger.Instance);
+            _loop.Start();
+            OnLoop(() =>
+            {
+                _loop.Add(_connection);
+                Messages.Start(this);
+            });
+        }
+
+        public SocketPair Pair { get; } = new();
+        public MessageConnection Messages { get; }
+
+        int IMessageHandler.MessageLimit => 1 << 20;
+        TimeSpan? IMessageHandler.Probation => null;
+        void IMessageHandler.OnText(Span<byte> message) { }
+        void IMessageHandler.OnClosed(string reason) { }
+
+        public void OnLoop(Action work) => _loop.RunAsync(work).Soon("the loop's turn").GetAwaiter().GetResult();
+
+        public void End() => _connection.Abort("the test is over");
+
+        public void Dispose()
+        {
+            End();
+            _loop.Dispose();
+            Pair.Dispose();
+        }
+
+        private sealed class Nobody : IProtocol
+        {
+            public int OnBytes(Connection connection, Span<byte> bytes) => bytes.Length;
+            public void OnDeadline(Connection connection) { }
+            public void OnClosed(Connection connection, string reason) { }
+        }
+    }
+}
