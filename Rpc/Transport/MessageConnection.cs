@@ -102,7 +102,7 @@ internal sealed class MessageConnection(Connection connection, ILogger log) : IP
     /// <remarks>A body that can't be read any more ends the connection: what the peer has of the message is good for nothing.</remarks>
     public async Task SendInPartsAsync(ReadOnlyMemory<byte> head, Stream body, ReadOnlyMemory<byte> tail)
     {
-        if (!connection.BeginParts()) return;
+        if (!await connection.BeginPartsAsync()) return;
         byte[] part = ArrayPool<byte>.Shared.Rent(PartSize);
         try
         {

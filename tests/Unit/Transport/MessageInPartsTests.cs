@@ -1,3 +1,4 @@
+using System.Text;
 using CarServer.Rpc.Transport;
 using CarServer.Rpc.WebSocket;
 using CarServer.Tests.Support;
@@ -18,6 +19,24 @@ public sealed class MessageInPartsTests
 
         wire.End();
         await Assert.That(Convert.ToHexString(wire.Pair.ReadToEnd())).IsEqualTo("880503E9627965");
+    }
+
+    [Test]
+    public async Task It_does_not_overtake_what_the_loop_has_in_its_batch()
+    {
+        using var wire = new Wire();
+        Task parts = Task.CompletedTask;
+        wire.OnLoop(() =>
+        {
+            wire.Say("before");
+            var other = new Thread(() => parts = wire.Messages.SendInPartsAsync("["u8.ToArray(), new MemoryStream("after"u8.ToArray()), "]"u8.ToArray()));
+            other.Start();
+            other.Join();
+        });
+        await parts.Soon("the end of the message");
+
+        wire.End();
+        await Assert.That(Encoding.Latin1.GetString(wire.Pair.ReadToEnd())).IsEqualTo("\u0081\u0006before\u0081\u0007[after]");
     }
 
     private sealed class Wire : IMessageHandler, IDisposable
@@ -48,6 +67,13 @@ public sealed class MessageInPartsTests
         public void OnLoop(Action work) => _loop.RunAsync(work).Soon("the loop's turn").GetAwaiter().GetResult();
 
         public void End() => _connection.Abort("the test is over");
+
+        public void Say(string text)
+        {
+            FrameBuffer frames = Messages.BeginSend();
+            frames.AppendFrame(Opcode.Text, Encoding.UTF8.GetBytes(text));
+            Messages.EndSend(frames);
+        }
 
         public void Dispose()
         {
