@@ -117,7 +117,7 @@ internal sealed class MessageConnection(Connection connection, ILogger log) : IP
                 if (used == 0) throw new EndOfStreamException();
                 if (!connection.SendPart(part.AsSpan(0, used)) || !await connection.RoomAsync(forPart: true)) return;
             }
-            connection.SendPart(tail.Span);
+            if (connection.SendPart(tail.Span)) connection.EndParts();
         }
         catch (Exception e)
         {
@@ -126,7 +126,6 @@ internal sealed class MessageConnection(Connection connection, ILogger log) : IP
         }
         finally
         {
-            connection.EndParts();
             ArrayPool<byte>.Shared.Return(part);
         }
     }

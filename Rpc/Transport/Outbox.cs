@@ -60,7 +60,7 @@ internal sealed class Outbox(int descriptor)
         }
     }
 
-    /// <summary>The caller is about to send one frame in parts. Whoever begins also ends, and nobody else begins before that.</summary>
+    /// <summary>The caller is about to send one frame in parts. Whoever begins also ends, or closes, and nobody else begins before that.</summary>
     /// <returns>False when no frame may follow any more.</returns>
     public bool BeginParts()
     {
@@ -73,7 +73,8 @@ internal sealed class Outbox(int descriptor)
         lock (_gate) return _closed ? SendOutcome.Broken : Pass(part);
     }
 
-    /// <summary>The frame is whole; what waited behind it follows.</summary>
+    /// <summary>The frame is whole; what waited behind it follows. Of a frame that breaks off this is not called: what the peer then
+    /// got would be read as the rest of it.</summary>
     public SendOutcome EndParts()
     {
         lock (_gate)

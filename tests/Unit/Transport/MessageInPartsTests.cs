@@ -39,6 +39,35 @@ public sealed class MessageInPartsTests
         await Assert.That(Encoding.Latin1.GetString(wire.Pair.ReadToEnd())).IsEqualTo("\u0081\u0006before\u0081\u0007[after]");
     }
 
+    [Test]
+    public async Task When_it_breaks_off_nothing_fills_up_what_is_missing()
+    {
+        using var wire = new Wire();
+        var body = new Broken(() => wire.Say("a neighbour"));
+
+        await wire.Messages.SendInPartsAsync("["u8.ToArray(), body, "]"u8.ToArray()).Soon("the end of the message");
+
+        await Assert.That(Encoding.Latin1.GetString(wire.Pair.ReadToEnd())).EndsWith("[half");
+    }
+
+    /// <summary>A body of ten octets that breaks off after four.</summary>
+    private sealed class Broken(Action between) : MemoryStream(new byte[10])
+    {
+        private bool _begun;
+
+        public override int Read(byte[] buffer, int offset, int count)
+        {
+            if (_begun)
+            {
+                between();
+                throw new IOException("gone");
+            }
+            _begun = true;
+            "half"u8.CopyTo(buffer.AsSpan(offset));
+            return 4;
+        }
+    }
+
     private sealed class Wire : IMessageHandler, IDisposable
     {
         private readonly EventLoop _loop = new(0, NullLogger.Instance);
