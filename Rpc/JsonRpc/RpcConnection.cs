@@ -238,7 +238,7 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel, IAnswerSi
         {
             await pending.Completion.WaitAsync(deadline < LongestWait ? deadline : LongestWait, _dispatcher.State.Clock);
         }
-        catch (TimeoutException) when (!pending.Completion.IsCompleted)
+        catch (TimeoutException) when (!pending.Completion.IsFaulted)   // else it may be the handler's own
         {
             pending.Abandon();
             failure = new RpcException(RpcErrorCode.DeadlineExceeded, $"handler '{method.Name}' exceeded its {(long)deadline.TotalSeconds}s response deadline");
