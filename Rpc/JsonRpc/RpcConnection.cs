@@ -71,6 +71,8 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel, IAnswerSi
 
     public Task<bool> RoomAsync() => Messages.RoomAsync();
 
+    public long Taken => Messages.Taken;
+
     public Task<CallbackReply> CallAsync<T>(string callbackId, string method, T parameters, JsonTypeInfo<T> type, TimeSpan budget, CancellationToken abandoned)
     {
         if (_callbacks is null) Interlocked.CompareExchange(ref _callbacks, new Callbacks(), null);

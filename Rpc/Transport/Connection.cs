@@ -151,6 +151,9 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     /// <inheritdoc cref="Outbox.RoomAsync"/>
     public Task<bool> RoomAsync(bool forPart) => _outbox.RoomAsync(forPart);
 
+    /// <inheritdoc cref="Outbox.Progress"/>
+    public long Taken => _outbox.Progress;
+
     /// <summary>Queues the frames after which nothing may follow, and refuses all later ones. On the loop's thread.</summary>
     public void SendLast(ReadOnlySpan<byte> frames)
     {

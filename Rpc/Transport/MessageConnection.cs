@@ -86,6 +86,9 @@ internal sealed class MessageConnection(Connection connection, ILogger log) : IP
     /// <inheritdoc cref="Outbox.RoomAsync"/>
     public Task<bool> RoomAsync() => connection.RoomAsync(forPart: false);
 
+    /// <inheritdoc cref="Outbox.Progress"/>
+    public long Taken => connection.Taken;
+
     /// <summary>Appends a text frame for <see cref="Send"/>, on any connection.</summary>
     public static void WriteFrame(IBufferWriter<byte> output, Action<FrameBuffer> writePayload)
     {
