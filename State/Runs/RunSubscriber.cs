@@ -30,7 +30,10 @@ internal sealed class RunSubscriber(Run run, RunSubscriptions owner, IClientChan
             if (_pieces.Writer.TryWrite(piece)) return;
             owner.Release(piece.Length);
         }
-        if (Interlocked.Increment(ref _dropped) == 1) log.LogDebug("run {RunId}: events dropped for a slow subscriber", run.RunId);
+        if (Interlocked.Increment(ref _dropped) > 1) return;
+        log.LogDebug("run {RunId}: events dropped for a slow subscriber", run.RunId);
+        // Nothing may be waiting here, when it is the connection's other subscriptions that left no room: the task has to wake up to tell.
+        _pieces.Writer.TryWrite(default);
     }
 
     /// <summary>The run has ended: what was offered is still sent, then the task ends.</summary>

@@ -31,6 +31,23 @@ public sealed class SlowSubscriberTests
         await Assert.That(house.Channel.Notified).IsEmpty();
     }
 
+    /// <summary>The bound on waiting bytes is the connection's: what another run left there may keep an event from a subscriber that has none waiting.</summary>
+    [Test]
+    public async Task What_the_other_subscriptions_left_no_room_for_is_told_at_once()
+    {
+        await using var house = new House();
+        Task drain = house.Follow();
+        await house.RecordAsync();
+        await Eventually.TrueAsync("the first event", () => house.Channel.Received.Count > 0);
+
+        await Assert.That(house.Subscriptions.TryReserve(RunLimits.MaxWaitingBytes)).IsTrue();
+        await house.RecordAsync();
+
+        await Eventually.TrueAsync("the news", () => house.Channel.Notified.Count > 0);
+        await Assert.That(house.Channel.Notified.Single()).IsEqualTo("""runs.trace.lagged {"run_id":"r","cursor":2,"status":"in_progress","subscribed":true}""");
+        await Assert.That(drain.IsCompleted).IsFalse();
+    }
+
     private sealed class House : IAsyncDisposable
     {
         private readonly TempHome _home = new();
