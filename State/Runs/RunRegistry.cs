@@ -135,7 +135,8 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     /// <summary>Ends a run that nobody will complete. False when there was nothing to end.</summary>
     public async Task<bool> MarkIncompleteAsync(string runId)
     {
-        if (Find(runId) is not { File: { } file } run || !run.TryEnd(new RunIncomplete(), Now, mayFail: false, out Task? stored)) return false;
+        DateTime now = Now;
+        if (Find(runId) is not { File: { } file } run || !run.TryEnd(new RunIncomplete(), now, mayFail: false, out Task? stored)) return false;
         Ended(run);
         try
         {
@@ -144,7 +145,7 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
         catch (IOException e)
         {
             log.LogWarning("run {RunId}: its end could not be stored yet: {Reason}", run.RunId, e.Message);
-            RefusedEnds.RetryLater(file, new RunEnded(run.RunId, run.AgentId, new RunIncomplete(), Now).ToLine());
+            RefusedEnds.RetryLater(file, new RunEnded(run.RunId, run.AgentId, new RunIncomplete(), now).ToLine());
         }
         return true;
     }
