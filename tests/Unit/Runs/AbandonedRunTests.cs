@@ -10,6 +10,30 @@ namespace CarServer.Tests.Unit.Runs;
 public sealed class AbandonedRunTests
 {
     [Test]
+    public async Task An_outcome_that_is_refused_after_the_client_has_gone_leaves_the_run_incomplete()
+    {
+        await using var house = new House();
+        Run run = await house.Runs.StartAsync("c1", "a", "", null);
+        using var refuse = new ManualResetEventSlim();
+        house.Disk = () =>
+        {
+            refuse.Wait(Eventually.Deadline);
+            house.Disk = () => { };
+            throw FaultyDisk.Full();
+        };
+
+        Task complete = house.Runs.CompleteAsync(run.RunId, new AgentOutcome(OutcomeStatus.Done));
+        Task sweep = house.Runs.SweepForDisconnectAsync("c1");
+        house.Clock.Advance(RunLimits.CompleteGrace);
+        refuse.Set();
+
+        await Assert.That(async () => await complete.Soon("the refusal")).Throws<RefusedException>();
+        await sweep.Soon("the end of the sweep");
+        await Assert.That(run.Status).IsEqualTo(RunStatus.Incomplete);
+        await Assert.That(house.Lines(run)[^1]).Contains("\"termination\":{\"kind\":\"incomplete\"}");
+    }
+
+    [Test]
     public async Task The_end_that_is_stored_later_is_the_one_that_was_shown()
     {
         await using var house = new House();
