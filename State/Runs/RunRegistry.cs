@@ -135,7 +135,14 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     /// <summary>Ends a run that nobody will complete. False when there was nothing to end.</summary>
     public async Task<bool> MarkIncompleteAsync(string runId)
     {
-        if (Find(runId) is not { File: { } file } run || !run.TryEnd(new RunIncomplete(), Now, mayFail: false, out Task? stored)) return false;
+        if (Find(runId) is not { File: { } file } run) return false;
+        DateTime now = Now;
+        Task? stored;
+        while (!run.TryEnd(new RunIncomplete(), now, mayFail: false, out stored))
+        {
+            // An outcome is on its way to the disk: were it refused, the run would stay open, and who could try again has gone.
+            if (stored is null || await IsStoredAsync(stored)) return false;
+        }
         Ended(run);
         try
         {
@@ -144,9 +151,22 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
         catch (IOException e)
         {
             log.LogWarning("run {RunId}: its end could not be stored yet: {Reason}", run.RunId, e.Message);
-            RefusedEnds.RetryLater(file, new RunEnded(run.RunId, run.AgentId, new RunIncomplete(), Now).ToLine());
+            RefusedEnds.RetryLater(file, new RunEnded(run.RunId, run.AgentId, new RunIncomplete(), now).ToLine());
         }
         return true;
+    }
+
+    private static async Task<bool> IsStoredAsync(Task stored)
+    {
+        try
+        {
+            await stored;
+            return true;
+        }
+        catch (IOException)
+        {
+            return false;
+        }
     }
 
     /// <summary>After a disconnect: gives a <c>runs.complete</c> on its way <see cref="RunLimits.CompleteGrace"/>, then ends what that client left open.</summary>

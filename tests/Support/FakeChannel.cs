@@ -63,6 +63,8 @@ internal sealed class FakeChannel : IClientChannel
         return true;
     }
 
+    public long Taken { get; set; }
+
     public Task<bool> RoomAsync() => Room;
 
     private static string Text<T>(string method, T parameters, JsonTypeInfo<T> type) =>
