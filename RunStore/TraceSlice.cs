@@ -48,7 +48,7 @@ internal sealed class TraceSlice : Stream
     /// <exception cref="IOException">The file can't be read.</exception>
     public static TraceSlice Open(string path, TraceQuery query)
     {
-        SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        SafeFileHandle file = RunTrace.OpenForReading(path) ?? throw new FileNotFoundException();
         try
         {
             var slice = new TraceSlice(file);
@@ -106,7 +106,9 @@ internal sealed class TraceSlice : Stream
                 }
                 buffer.AsSpan(taken, held - taken).CopyTo(buffer);
                 held -= taken;
-                if (held == buffer.Length) buffer = Grow(buffer);
+                if (held < buffer.Length) continue;
+                if (held >= JsonLines.MaxLineBytes) throw JsonLines.TooLong();
+                buffer = Grow(buffer);
             }
         }
         finally
