@@ -108,7 +108,7 @@ internal static class RunTrace
     public static SafeFileHandle? OpenForReading(string path)
     {
         var file = new FileInfo(path);
-        if (!file.Exists || file.Length == 0 || (file.Attributes & FileAttributes.ReparsePoint) != 0) return null;
+        if (file.Exists && (file.Length == 0 || (file.Attributes & FileAttributes.ReparsePoint) != 0)) return null;
         return File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
     }
 }
