@@ -100,8 +100,9 @@ public sealed class TraceSliceTests
             }
             if (query.TurnsOnly && kind != "turn") continue;
             long place = query.TurnsOnly ? IndexOf(line) : position++;
+            if (place >= query.Until) break;
             if (place < query.From) continue;
-            if (place >= query.Until || records.Count >= query.Limit || (records.Count > 0 && bytes + line.Length > query.MaxBytes))
+            if (records.Count >= query.Limit || (records.Count > 0 && bytes + line.Length > query.MaxBytes))
             {
                 next = place;
                 break;
