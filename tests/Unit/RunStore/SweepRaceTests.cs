@@ -65,9 +65,9 @@ public sealed class SweepRaceTests
         };
         Task recording = run.RecordAsync(Turns("refused"), whatFits: false);
         await reached.WaitAsync();
-        using (TraceSlice during = runs.ReadTrace(run.RunId, new TraceQuery(), static _ => true)!.Value.Slice)
-            await Assert.That((during.Count, during.Next)).IsEqualTo((2, (long?)null));
+        using TraceSlice during = runs.ReadTrace(run.RunId, new TraceQuery(), static _ => true)!.Value.Slice;
         release.Set();
+        await Assert.That((during.Count, during.Next)).IsEqualTo((2, (long?)null));
         await Assert.That(async () => await recording).Throws<IOException>();
 
         disk.OnSync = null;
