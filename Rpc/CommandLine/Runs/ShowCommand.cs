@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Text;
 using CarServer.RunStore;
 
 namespace CarServer.Rpc.CommandLine.Runs;
@@ -22,7 +23,9 @@ internal static class ShowCommand
             {
                 List<RawJson> records = [];
                 await foreach (RawJson record in trace.RecordsAsync(0, deadline)) records.Add(record);
-                surroundings.PrintLine(IndentedJson.From(RawJson.Parse($"{{\"run_id\":{RawJson.FromString(parsed.GetValue(run)!)},\"records\":[{string.Join(',', records)}]}}")));
+                string all = $"{{\"run_id\":{RawJson.FromString(parsed.GetValue(run)!)},\"records\":[{string.Join(',', records)}]}}";
+                // Not parsed: around the deepest value that a turn may hold it is deeper than what a client may send.
+                surroundings.PrintLine(IndentedJson.From(RawJson.FromCompact(Encoding.UTF8.GetBytes(all))));
                 return ExitCode.Ok;
             }
             var view = new RunView(new Screen(surroundings), parsed.GetValue(full));
