@@ -9,6 +9,7 @@ internal static class AllMethods
     [
         .. AuthMethods.Rows,
         .. DiscoverMethods.Rows,
+        .. PolicyMethods.Rows,
         .. ProposalMethods.Rows,
         .. RunsMethods.Rows,
         .. ServerMethods.Rows,

@@ -1,12 +1,13 @@
 using System.Runtime.InteropServices;
 using CarServer.RunStore;
+using CarServer.State.Engine.Policies;
 using CarServer.State.Events;
 
 namespace CarServer.State.Engine;
 
 /// <summary>The way of one action from first look to result (protocol 10.3).</summary>
 /// <remarks>One per proposal; its actions may run concurrently. An action that has nothing to wait for ends before the call returns, without a task.</remarks>
-internal sealed class ActionPipeline(Runtime runtime, string proposalId, string? tenant, StateUndo? undo, CancellationToken abandoned)
+internal sealed class ActionPipeline(Runtime runtime, string proposalId, string? tenant, PolicyScope? session, StateUndo? undo, CancellationToken abandoned)
 {
     private readonly ActionAttempts _attempts = new(runtime, proposalId, tenant, abandoned);
 
@@ -22,6 +23,7 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
             return Succeed(action, remembered, EventKind.ActionDeduplicated, started);
 
         if (ActionValidation.Problem(action, tenant, runtime.State, runtime.Tools) is { } problem) return Reject(action, problem, started);
+        if (Violations(action) is { } violations) return Deny(action, violations, started);
         Record(EventKind.ActionValidated, action);
 
         Record(EventKind.ActionExecuting, action);
@@ -53,6 +55,20 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
     {
         Record(EventKind.ActionRejected, action, error);
         return Ended(action, ActionStatus.Rejected, started) with { Error = error };
+    }
+
+    /// <summary>Null when no policy says no, and at once when there is none.</summary>
+    private List<Violation>? Violations(AgentAction action) => runtime.Policies.Count(session) == 0 ? null
+        : runtime.Policies.Check(new PolicySubject(action, tenant, runtime.State, runtime.Clock), session);
+
+    private ActionResult Deny(AgentAction action, List<Violation> violations, long started)
+    {
+        foreach (Violation violation in violations)
+        {
+            runtime.Events.Record(EventKind.PolicyViolation, action.Id, proposalId,
+                new("tool", action.Tool), new("policy_name", violation.PolicyName), new("reason", violation.Reason));
+        }
+        return Reject(action, Violation.Join(violations), started) with { RejectedByPolicy = true };
     }
 
     private ActionResult Fail(AgentAction action, string? error, long started)

@@ -1,4 +1,5 @@
 using CarServer.RunStore;
+using CarServer.State.Engine.Policies;
 using CarServer.State.Events;
 
 namespace CarServer.State.Engine;
@@ -9,6 +10,7 @@ internal sealed class ProposalRun
     private readonly Runtime _runtime;
     private readonly ActionProposal _proposal;
     private readonly string? _tenant;
+    private readonly PolicyScope? _session;
     private readonly CancellationToken _abandoned;
     private readonly StateUndo? _undo;
     private readonly ActionPipeline _pipeline;
@@ -18,15 +20,16 @@ internal sealed class ProposalRun
     private string? _stopped;
     private bool _rollBack;
 
-    public ProposalRun(Runtime runtime, ActionProposal proposal, string? tenant, CancellationToken abandoned)
+    public ProposalRun(Runtime runtime, ActionProposal proposal, string? tenant, PolicyScope? session, CancellationToken abandoned)
     {
         _runtime = runtime;
         _proposal = proposal;
         _tenant = tenant;
+        _session = session;
         _abandoned = abandoned;
         // Only a failure with `abort` ever rolls back; without one nothing has to be remembered.
         if (proposal.Actions.Exists(action => action.FailureBehavior == FailureBehavior.Abort)) _undo = new StateUndo();
-        _pipeline = new ActionPipeline(runtime, proposal.Id, tenant, _undo, abandoned);
+        _pipeline = new ActionPipeline(runtime, proposal.Id, tenant, session, _undo, abandoned);
         _results = new ActionResult?[proposal.Actions.Count];
     }
 
@@ -102,7 +105,7 @@ internal sealed class ProposalRun
     /// <summary>A tool's reply continues its proposal on the read loop that brought it. One that may not stay there goes elsewhere with what is left.</summary>
     private async ValueTask LeaveTheReadLoopAsync()
     {
-        if (!_runtime.MayRunInline(_proposal)) await Task.Yield();
+        if (!_runtime.MayRunInline(_proposal, _session)) await Task.Yield();
     }
 
     private bool IsStopped
