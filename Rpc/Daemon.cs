@@ -66,7 +66,8 @@ internal sealed class Daemon : IAsyncDisposable
 
     /// <summary>Runs until asked to stop, by <paramref name="stopping"/> or by <c>server.shutdown</c>; then stops in order.</summary>
     /// <exception cref="DaemonStartException">It could not start; nothing is left behind.</exception>
-    public static async Task<int> RunAsync(DaemonOptions options, IReadOnlyList<string> notices, CancellationToken stopping)
+    /// <param name="announce">Told once where it listens, a line each, when it does.</param>
+    public static async Task<int> RunAsync(DaemonOptions options, IReadOnlyList<string> notices, Action<string> announce, CancellationToken stopping)
     {
         using ILoggerFactory logs = Logging.Create(options.LogLevel, options.LogFormat);
         await using var daemon = new Daemon(options, logs);
@@ -87,7 +88,7 @@ internal sealed class Daemon : IAsyncDisposable
             stop.TrySetResult();
         };
         using CancellationTokenRegistration registration = stopping.Register(() => stop.TrySetResult());
-        daemon.Serve();
+        daemon.Serve(announce);
         await stop.Task;
         await daemon.StopAsync(asker);
         return 0;
@@ -142,16 +143,13 @@ internal sealed class Daemon : IAsyncDisposable
         }
     }
 
-    private void Serve()
+    private void Serve(Action<string> announce)
     {
         _state.Info.Listeners = [.. _listeners.Where(l => l != _side).Select(l => l.Url)];
         _server.Start();
         _sidePort.Ready = true;
-        // On stdout, for scripts that chose port 0; the log is on stderr.
-        foreach (string url in _state.Info.Listeners) Console.Out.WriteLine($"listening on {url}");
-        if (_side is not null) Console.Out.WriteLine($"health on http://{_side.EndPoint}/health");
-        Console.Out.WriteLine("ready");
-        Console.Out.Flush();
+        string[] side = _side is null ? [] : [$"health on http://{_side.EndPoint}/health"];
+        announce(string.Concat(((string[])[.. _state.Info.Listeners.Select(url => $"listening on {url}"), .. side, "ready"]).Select(line => line + "\n")));
     }
 
     /// <summary>Nobody new; everybody told; what runs may end; what is open is marked; everything flushed; files removed.</summary>

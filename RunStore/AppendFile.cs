@@ -25,8 +25,12 @@ internal sealed class AppendFile
     internal List<QueuedLines>? Group { get; set; }
 }
 
-/// <param name="FileSystem">See <see cref="StableStorage.FileSystemOf"/>.</param>
-internal sealed record OpenFile(AppendFile Owner, FileStream Stream, ulong FileSystem);
+/// <param name="Identity">See <see cref="FileIdentity"/>.</param>
+internal sealed record OpenFile(AppendFile Owner, FileStream Stream, FileIdentity Identity)
+{
+    /// <summary>Where we left its end.</summary>
+    public long End { get; set; }
+}
 
 /// <param name="File">Null for a flush: nothing to write, only somebody to tell.</param>
 /// <param name="Done">Null when nobody waits.</param>

@@ -229,14 +229,17 @@ internal sealed class Appender(ILogger log, Durability durability = Durability.O
         try
         {
             SafeFileHandle handle = Open(file);
-            // Asked each time, so that a file which somebody shortened gets no hole of zeros.
-            long end = RandomAccess.GetLength(handle);
+            OpenFile open = file.Open!.Value;
+            // Asked each time, so that a file which somebody shortened gets no hole of zeros, and nothing is glued to half a line.
+            if (RandomAccess.GetLength(handle) != open.End) open.End = Repair(file, handle);
+            long end = open.End;
             file.RoundStart ??= end;
             var lines = new ReadOnlyMemory<byte>[group.Length];
             for (int i = 0; i < lines.Length; i++) lines[i] = group[i].Lines;
             try
             {
                 _disk.Write(handle, lines, end);
+                foreach (ReadOnlyMemory<byte> line in lines) open.End += line.Length;
             }
             catch
             {
@@ -276,7 +279,7 @@ internal sealed class Appender(ILogger log, Durability durability = Durability.O
             if (!IsAwaited(file)) continue;
             // The first of its file system was opened before any of this was written, so it is told of every failure.
             if (file.Open is not { Value: { } open }) return false;
-            if (_synced.Add(open.FileSystem) && !_disk.TrySyncFileSystem(open.Stream.SafeFileHandle)) return false;
+            if (_synced.Add(open.Identity.FileSystem) && !_disk.TrySyncFileSystem(open.Stream.SafeFileHandle)) return false;
         }
         foreach (AppendFile file in files)
             if (IsAwaited(file)) file.UnsyncedDirectories = [];
@@ -328,8 +331,8 @@ internal sealed class Appender(ILogger log, Durability durability = Durability.O
 
     private SafeFileHandle Open(AppendFile file)
     {
-        // A file that somebody removed still takes what is written to it, and loses it with the last handle.
-        if (file.Open is not null && !System.IO.File.Exists(file.Path)) Close(file);
+        // A file that somebody removed or replaced still takes what is written to it, and loses it with the last handle.
+        if (file.Open is { } held && FileIdentity.Of(file.Path) != held.Value.Identity) Close(file);
         if (file.Open is { } known)
         {
             _open.Remove(known);
@@ -338,22 +341,18 @@ internal sealed class Appender(ILogger log, Durability durability = Durability.O
         }
 
         FileStream stream = _disk.Open(file.Path, out string? newBelow);
-        ulong fileSystem = 0;
+        long end;
         try
         {
-            if (durability == Durability.Fsync)
-            {
-                fileSystem = StableStorage.FileSystemOf(stream.SafeFileHandle);
-                if (newBelow is not null) file.UnsyncedDirectories = Between(file.Path, newBelow);
-            }
-            Repair(file, stream.SafeFileHandle);
+            if (durability == Durability.Fsync && newBelow is not null) file.UnsyncedDirectories = Between(file.Path, newBelow);
+            end = Repair(file, stream.SafeFileHandle);
         }
         catch
         {
             stream.Dispose();
             throw;
         }
-        file.Open = _open.AddFirst(new OpenFile(file, stream, fileSystem));
+        file.Open = _open.AddFirst(new OpenFile(file, stream, FileIdentity.Of(stream.SafeFileHandle)) { End = end });
         if (_open.Count > MaxOpenFiles) Close(_open.Last!.Value.Owner);
         return stream.SafeFileHandle;
     }
@@ -370,7 +369,8 @@ internal sealed class Appender(ILogger log, Durability durability = Durability.O
         return [.. directories];
     }
 
-    private void Repair(AppendFile file, SafeFileHandle handle)
+    /// <summary>Cuts what is no whole line, or was refused. Returns where the file then ends.</summary>
+    private long Repair(AppendFile file, SafeFileHandle handle)
     {
         long length = RandomAccess.GetLength(handle);
         long end = JsonLines.EndOfLastLine(handle, Math.Min(length, file.CutTo ?? length));
@@ -380,6 +380,7 @@ internal sealed class Appender(ILogger log, Durability durability = Durability.O
             log.LogWarning("{Path}: cut {Bytes} bytes of a write that did not finish", file.Path, length - end);
         }
         file.CutTo = null;
+        return end;
     }
 
     private void Close(AppendFile file)

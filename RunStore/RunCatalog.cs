@@ -88,7 +88,7 @@ internal sealed class RunCatalog
     {
         string agentId = RunPath.Decode(Path.GetFileName(directory));
         return Entries(directory, (ref FileSystemEntry entry) =>
-            new TraceFile(entry.ToFullPath(), agentId, RunPath.Decode(Stem(ref entry).ToString()), entry.Length));
+            new TraceFile(entry.ToFullPath(), agentId, RunPath.Decode(Stem(ref entry).ToString())));
     }
 
     /// <summary>Reads a directory and, of its files, those that <paramref name="known"/> does not tell of.</summary>
@@ -110,7 +110,7 @@ internal sealed class RunCatalog
         {
             same &= !isFresh;
             if (!isFresh) files.Add((name, trace));
-            else if (TryLook(Path.Combine(directory, name + RunPath.Extension), agentId, name, trace.Size, out RunSummary? run)) files.Add((name, trace with { Run = run }));
+            else if (TryLook(Path.Combine(directory, name + RunPath.Extension), agentId, name, out RunSummary? run)) files.Add((name, trace with { Run = run }));
         }
         if (same && files.Count == known.Files.Count) return known;
 
@@ -120,12 +120,12 @@ internal sealed class RunCatalog
     }
 
     /// <summary>False when the file is gone, or being replaced, since the directory was read: not there to be listed.</summary>
-    private static bool TryLook(string path, string agentId, string name, long size, out RunSummary? run)
+    private static bool TryLook(string path, string agentId, string name, out RunSummary? run)
     {
         run = null;
         try
         {
-            run = new TraceFile(path, agentId, RunPath.Decode(name), size).Summarise();
+            run = RunTrace.Summarise(path, agentId, RunPath.Decode(name));
             return true;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -144,9 +144,8 @@ internal sealed class RunCatalog
 }
 
 /// <summary>A trace and whose it is; both ids come from the path.</summary>
-/// <param name="Size">When its directory was read; what is no regular file has 0. Less: not known.</param>
-internal sealed record TraceFile(string Path, string AgentId, string RunId, long Size = -1)
+internal sealed record TraceFile(string Path, string AgentId, string RunId)
 {
-    /// <summary>See <see cref="RunTrace.Summarise"/>. What has no bytes is not even opened: a pipe would wait for somebody to write.</summary>
-    public RunSummary? Summarise() => Size == 0 ? null : RunTrace.Summarise(Path, AgentId, RunId);
+    /// <summary>See <see cref="RunTrace.Summarise"/>.</summary>
+    public RunSummary? Summarise() => RunTrace.Summarise(Path, AgentId, RunId);
 }

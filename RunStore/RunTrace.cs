@@ -7,13 +7,18 @@ namespace CarServer.RunStore;
 /// <summary>Reading one trace file. Safe while the appender writes to it: only whole lines count.</summary>
 internal static class RunTrace
 {
+    /// <summary>Damaged lines behind the records that are looked past: a power cut leaves one or two.</summary>
+    private const int MaxDamagedLines = 1_000;
+
     internal enum LineKind { Damaged, Started, Turn, Ended, Other }
 
     /// <summary>The run as its first and last records tell it; null when there is no whole line. Does not read what lies between.</summary>
     /// <remarks>Turns count from 0 without a gap, so the last one's index is the count. A run without <c>ended</c> is in progress.</remarks>
+    /// <exception cref="IOException">The file can't be read, or what is in it is nothing like a trace.</exception>
     public static RunSummary? Summarise(string path, string agentId, string runId)
     {
-        using SafeFileHandle file = OpenForReading(path);
+        using SafeFileHandle? file = OpenForReading(path);
+        if (file is null) return null;
         long end = JsonLines.EndOfLastLine(file, RandomAccess.GetLength(file));
         if (end == 0) return null;
 
@@ -38,8 +43,10 @@ internal static class RunTrace
     private static LineKind RecordBefore(SafeFileHandle file, ref long end, out byte[] line, out int index)
     {
         (LineKind kind, line, index) = (LineKind.Damaged, [], -1);
-        while (kind == LineKind.Damaged && end > 0)
+        long behind = end;
+        for (int damaged = 0; kind == LineKind.Damaged && end > 0; damaged++)
         {
+            if (damaged == MaxDamagedLines || behind - end > JsonLines.MaxLineBytes) throw JsonLines.TooLong();
             line = JsonLines.LineBefore(file, end, out long start);
             kind = Peek(line, out index);
             end = start;
@@ -97,6 +104,11 @@ internal static class RunTrace
         }
     }
 
-    private static SafeFileHandle OpenForReading(string path) =>
-        File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+    /// <summary>Null when there is nothing to read. A pipe has no bytes either: opening it would wait for somebody to write. A link may lead to one, or anywhere.</summary>
+    public static SafeFileHandle? OpenForReading(string path)
+    {
+        var file = new FileInfo(path);
+        if (file.Exists && (file.Length == 0 || (file.Attributes & FileAttributes.ReparsePoint) != 0)) return null;
+        return File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+    }
 }

@@ -35,15 +35,6 @@ internal static partial class StableStorage
     /// <returns>False when this system cannot, or when something, perhaps a file of somebody else, could not be written.</returns>
     public static bool TrySyncFileSystem(SafeFileHandle file) => FileSystemTellsOfFailures && syncfs(file) == 0;
 
-    /// <summary>Which file system a file is on; all alike where there is no <see cref="TrySyncFileSystem"/>.</summary>
-    public static unsafe ulong FileSystemOf(SafeFileHandle file)
-    {
-        const int EmptyPath = 0x1000;
-        byte* status = stackalloc byte[256];
-        if (!FileSystemTellsOfFailures || statx(file, "", EmptyPath, 0, status) != 0) return 0;
-        return *(ulong*)(status + 136);   // stx_dev_major, stx_dev_minor
-    }
-
     /// <summary>For directories above the store, which may be another's: what cannot be opened was not made by us either.</summary>
     public static void SyncUpwards(string directory)
     {
@@ -77,5 +68,4 @@ internal static partial class StableStorage
     [LibraryImport("libc", SetLastError = true)] private static partial int fdatasync(SafeFileHandle file);
     [LibraryImport("libc", SetLastError = true)] private static partial int syncfs(SafeFileHandle file);
     [LibraryImport("libc", SetLastError = true)] private static partial int fcntl(SafeFileHandle file, int command);
-    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)] private static unsafe partial int statx(SafeFileHandle file, string path, int flags, uint mask, byte* status);
 }

@@ -21,7 +21,7 @@ internal sealed class TraceSlice : Stream
 {
     private const int ReadBytes = 64 * 1024;
 
-    private readonly SafeFileHandle _file;
+    private readonly SafeFileHandle? _file;   // null when there is nothing to read
     private readonly List<(long Start, long End)> _pieces = [];   // lines in a row that are wanted, each with its '\n'
     private ArrayBufferWriter<byte>? _short = new();
     private long _length;
@@ -29,7 +29,7 @@ internal sealed class TraceSlice : Stream
     private int _piece;
     private long _at;
 
-    private TraceSlice(SafeFileHandle file) => _file = file;
+    private TraceSlice(SafeFileHandle? file) => _file = file;
 
     /// <summary>Records in the slice.</summary>
     public int Count { get; private set; }
@@ -37,7 +37,7 @@ internal sealed class TraceSlice : Stream
     /// <summary>The position behind the slice.</summary>
     public long End { get; private set; }
 
-    /// <summary>Where to go on; null at the end of the trace.</summary>
+    /// <summary>Where to go on; null at the end of what was asked for.</summary>
     public long? Next { get; private set; }
 
     /// <summary>Whole lines that are no record. A torn tail is not among them: it never was a line.</summary>
@@ -48,11 +48,11 @@ internal sealed class TraceSlice : Stream
     /// <exception cref="IOException">The file can't be read.</exception>
     public static TraceSlice Open(string path, TraceQuery query)
     {
-        SafeFileHandle file = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+        if (RunTrace.OpenForReading(path) is not { } file) return new TraceSlice(null);
         try
         {
             var slice = new TraceSlice(file);
-            slice.Find(query);
+            slice.Find(file, query);
             if (slice._short is not null) file.Dispose();
             return slice;
         }
@@ -78,7 +78,7 @@ internal sealed class TraceSlice : Stream
     {
         (long start, long end) = _pieces[_piece];
         if (_at < start) _at = start;
-        int length = RandomAccess.Read(_file, buffer[..(int)Math.Min(buffer.Length, end - _at)], _at);
+        int length = RandomAccess.Read(_file!, buffer[..(int)Math.Min(buffer.Length, end - _at)], _at);
         if (length == 0) throw new EndOfStreamException("the trace became shorter while it was read");
         // Records hold no '\n', so these are the ends of lines.
         buffer[..length].Replace((byte)'\n', (byte)',');
@@ -87,7 +87,7 @@ internal sealed class TraceSlice : Stream
         return length;
     }
 
-    private void Find(TraceQuery query)
+    private void Find(SafeFileHandle file, TraceQuery query)
     {
         byte[] buffer = ArrayPool<byte>.Shared.Rent(ReadBytes);
         try
@@ -95,7 +95,7 @@ internal sealed class TraceSlice : Stream
             int held = 0;
             for (long at = 0; ;)
             {
-                int read = RandomAccess.Read(_file, buffer.AsSpan(held), at);
+                int read = RandomAccess.Read(file, buffer.AsSpan(held), at);
                 if (read == 0) break;   // what is held now is a torn tail
                 at += read;
                 held += read;
@@ -106,7 +106,9 @@ internal sealed class TraceSlice : Stream
                 }
                 buffer.AsSpan(taken, held - taken).CopyTo(buffer);
                 held -= taken;
-                if (held == buffer.Length) buffer = Grow(buffer);
+                if (held < buffer.Length) continue;
+                if (held >= JsonLines.MaxLineBytes) throw JsonLines.TooLong();
+                buffer = Grow(buffer);
             }
         }
         finally
@@ -122,7 +124,8 @@ internal sealed class TraceSlice : Stream
         if (kind == RunTrace.LineKind.Damaged) DamagedLines++;
         if (kind == RunTrace.LineKind.Damaged || (query.TurnsOnly && kind != RunTrace.LineKind.Turn)) return true;
         long position = query.TurnsOnly ? index : End;
-        if (position >= query.From && (position >= query.Until || Count >= query.Limit || (Count > 0 && _length + line.Length > query.MaxBytes)))
+        if (position >= query.Until) return false;
+        if (position >= query.From && (Count >= query.Limit || (Count > 0 && _length + line.Length > query.MaxBytes)))
         {
             Next = position;
             return false;
@@ -151,7 +154,7 @@ internal sealed class TraceSlice : Stream
 
     protected override void Dispose(bool disposing)
     {
-        _file.Dispose();
+        _file?.Dispose();
         base.Dispose(disposing);
     }
 

@@ -17,7 +17,7 @@ internal static class TurnReader
     /// <exception cref="JsonException">It is no array of turns.</exception>
     public static int ReadAll(ref Utf8JsonReader reader, ReadOnlySpan<byte> json, TurnBatch batch, int most)
     {
-        if (reader.TokenType != JsonTokenType.StartArray) throw new JsonException("turns is no array");
+        if (reader.TokenType != JsonTokenType.StartArray) throw new JsonException(null, "$.turns", null, null);
         int count = 0;
         for (; reader.Read() && reader.TokenType != JsonTokenType.EndArray; count++)
         {
@@ -107,9 +107,11 @@ internal static class TurnReader
     {
         try
         {
-            return JsonSerializer.Deserialize(turn, TurnParamsJson.Default.TurnParams)!.ToTurn();
+            RunTurn made = JsonSerializer.Deserialize(turn, TurnParamsJson.Default.TurnParams)!.ToTurn();
+            // A number too large for a double is read as infinite, and can't be written.
+            return double.IsFinite(made.CliOutcome?.DurationMs ?? 0) ? made : throw Wrong(number, Member.CliOutcome);
         }
-        catch (JsonException e)
+        catch (JsonException e) when (e.Path?.StartsWith("$.turns", StringComparison.Ordinal) != true)
         {
             throw new JsonException(null, $"$.turns[{number}]{e.Path?[1..]}", null, null);
         }

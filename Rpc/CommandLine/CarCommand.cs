@@ -3,6 +3,7 @@ using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using System.Reflection;
 using CarServer.Rpc.CommandLine.Runs;
+using CarServer.RunStore;
 
 namespace CarServer.Rpc.CommandLine;
 
@@ -40,6 +41,12 @@ internal static class CarCommand
             surroundings.Error.WriteLine($"car-server: {e.Message}");
             return ExitCode.Usage;
         }
+        catch (OutputException e)
+        {
+            if (e.HasNoReader) return ExitCode.NoReader;
+            surroundings.Error.WriteLine($"car-server: cannot write to standard output: {PrivateFiles.Reason(e)}");
+            return ExitCode.Failed;
+        }
     }
 
     /// <summary><c>car-server --port 0</c> is <c>car-server serve --port 0</c>.</summary>
@@ -60,7 +67,11 @@ internal static class CarCommand
         if (chosen >= 0) root.Subcommands.Add(Verbs[chosen].Build(surroundings));
         else foreach ((_, Func<Surroundings, Verb> build) in Verbs) root.Subcommands.Add(build(surroundings));
         foreach (Option option in root.Options)
-            if (option is HelpOption { Action: HelpAction help } helpOption) helpOption.Action = new HelpWithMore(help);
+        {
+            if (option is not HelpOption { Action: HelpAction help } helpOption) continue;
+            help.MaxWidth = surroundings.Columns() ?? int.MaxValue;
+            helpOption.Action = new HelpWithMore(help);
+        }
 
         // '@file' is a value of 'call', not a file with more arguments.
         ParseResult parsed = root.Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });

@@ -17,6 +17,9 @@ internal static class ExitCode
     /// <summary>A second signal ended the daemon before its ordered stop did. 128 + SIGINT, as a shell would report it, and does for a command that Ctrl-C ended.</summary>
     public const int ForcedQuit = 130;
 
+    /// <summary>Nobody reads the output any more. 128 + SIGPIPE, as a shell reports it of the programs that the signal ends.</summary>
+    public const int NoReader = 141;
+
     public const string Help = """
         Exit codes:
           0    done
@@ -24,5 +27,6 @@ internal static class ExitCode
           2    usage, or a configuration that is refused
           3    no daemon answers at the address
           130  stopped at once by a second signal, a client command by Ctrl-C
+          141  nobody reads the output any more
         """;
 }

@@ -51,11 +51,18 @@ internal static class ServeCommand
         using var fileTooLarge = PosixSignalRegistration.Create((PosixSignal)SigXfsz, static signal => signal.Cancel = true);   // that write fails; no more
         try
         {
-            return await Daemon.RunAsync(options, settings.Notices, stopping.Token);
+            return await Daemon.RunAsync(options, settings.Notices, Announce, stopping.Token);
         }
         catch (DaemonStartException e)
         {
             throw new UsageException(e.Message);
+        }
+
+        // For scripts that chose port 0; the log is on stderr. A daemon whose start nobody follows serves all the same.
+        void Announce(string lines)
+        {
+            try { surroundings.Print(lines); }
+            catch (OutputException) { }
         }
 
         void Stop(PosixSignalContext signal)

@@ -6,12 +6,11 @@ internal sealed record Surroundings(Func<string, string?> Environment, Platform 
     /// <summary>How wide the terminal is that <see cref="Out"/> goes to; null when it goes elsewhere. Asked for only by who needs it.</summary>
     public Func<int?> Columns { get; init; } = () => null;
 
-    // Not Console.Out: setting its encoding up costs more than the commands do, and all we write is UTF-8.
     public static Surroundings OfProcess() => new(
         System.Environment.GetEnvironmentVariable, StateRoot.ThisPlatform, System.Environment.CurrentDirectory,
-        Console.OpenStandardInput(), Console.OpenStandardOutput(), new StreamWriter(Console.OpenStandardError()) { AutoFlush = true })
+        new StandardStream(0), new StandardStream(1), new StreamWriter(new StandardStream(2)) { AutoFlush = true })
     {
-        Columns = () => Console.IsOutputRedirected ? null : Math.Max(Console.WindowWidth, 1),
+        Columns = StandardStream.Columns,
     };
 
     public StateRoot Root() => StateRoot.Resolve(Environment, Platform);

@@ -90,6 +90,8 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel, IAnswerSi
 
     public Task<bool> RoomAsync() => Messages.RoomAsync();
 
+    public long Taken => Messages.Taken;
+
     public Task<CallbackReply> CallAsync<T>(string callbackId, string method, T parameters, JsonTypeInfo<T> type, TimeSpan budget, CancellationToken abandoned)
     {
         if (_callbacks is null) Interlocked.CompareExchange(ref _callbacks, new Callbacks(), null);
@@ -257,7 +259,7 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel, IAnswerSi
         {
             await pending.Completion.WaitAsync(deadline < LongestWait ? deadline : LongestWait, _dispatcher.State.Clock);
         }
-        catch (TimeoutException) when (!pending.Completion.IsCompleted)
+        catch (TimeoutException) when (!pending.Completion.IsFaulted)   // else it may be the handler's own
         {
             pending.Abandon();
             failure = new RpcException(RpcErrorCode.DeadlineExceeded, $"handler '{method.Name}' exceeded its {(long)deadline.TotalSeconds}s response deadline");

@@ -14,6 +14,7 @@ internal static class RunsMethods
     /// <summary>Bytes of records in one page: as much as a message may have. What is left can be asked for with <c>next_cursor</c>.</summary>
     private const long MaxPageBytes = Transport.Limits.DefaultMaxMessageBytes;
 
+    private const string CompleteShape = "{ run_id, outcome: { status, summary?, evidence?, metrics?, timestamp? } }";
     private const string RecordTurnsShape = "{ run_id, turns: [RunTurn] }";
 
     /// <summary>Runs that <c>runs.gc</c> names in one answer: more than anybody reads, and a whole store's worth would not fit.</summary>
@@ -24,7 +25,7 @@ internal static class RunsMethods
         Method.Waiting("runs.start", "{ intent, agent_id?, agent_name?, outcome_description?, idempotency_key? }",
             "Starts a run and makes it this connection's current one.",
             RunsMethodsJson.Default.StartRunParams, RunsMethodsJson.Default.StartRunResult, StartAsync),
-        Method.Waiting("runs.complete", "{ run_id, outcome: { status, summary?, evidence?, metrics?, timestamp? } }",
+        Method.Waiting("runs.complete", CompleteShape,
             "Ends a run with the outcome its harness reports.",
             RunsMethodsJson.Default.CompleteRunParams, RunsMethodsJson.Default.CompleteRunResult, CompleteAsync),
         Method.Waiting("runs.list", "{ agent_id, limit?, before?, status? }",
@@ -60,6 +61,8 @@ internal static class RunsMethods
     internal static async Task<CompleteRunResult> CompleteAsync(Call call, CompleteRunParams p)
     {
         if (call.State.Runs.Find(p.RunId) is not { } run || !RunAccess.MayComplete(call.Session, run)) throw RunRegistry.UnknownRun(p.RunId);
+        if (!double.IsFinite(p.Outcome.Metrics?.DurationMs ?? 0) || p.Outcome.Evidence?.Contains(null!) == true)
+            throw RpcException.BadParams("runs.complete", CompleteShape, "duration_ms is too large, or null is among the evidence");
         await call.State.Runs.CompleteAsync(p.RunId, p.Outcome);
         if (call.Session.CurrentRunId == p.RunId) call.Session.CurrentRunId = null;
         return new CompleteRunResult(p.RunId, Ok: true);

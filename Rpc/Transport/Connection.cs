@@ -130,8 +130,13 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
         }
     }
 
-    /// <summary>One frame is about to come in parts; see <see cref="Outbox.BeginParts"/>.</summary>
-    public void BeginParts() => _outbox.BeginParts();
+    /// <summary>One frame is about to come in parts; see <see cref="Outbox.BeginParts"/>. Not from the loop's thread.</summary>
+    /// <remarks>It does not overtake what caused it either: by the loop's next turn the batch, and what lined up behind it, has left.</remarks>
+    public async Task<bool> BeginPartsAsync()
+    {
+        if (_inBatch || Volatile.Read(ref _behindBatch) != 0) await Loop.RunAsync(static () => { });
+        return _outbox.BeginParts();
+    }
 
     /// <summary>Queues a part of that frame. False when the connection is closed or has to be.</summary>
     public bool SendPart(ReadOnlySpan<byte> part) => Conclude(_outbox.SendPart(part));
@@ -145,6 +150,9 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
 
     /// <inheritdoc cref="Outbox.RoomAsync"/>
     public Task<bool> RoomAsync(bool forPart) => _outbox.RoomAsync(forPart);
+
+    /// <inheritdoc cref="Outbox.Progress"/>
+    public long Taken => _outbox.Progress;
 
     /// <summary>Queues the frames after which nothing may follow, and refuses all later ones. On the loop's thread.</summary>
     public void SendLast(ReadOnlySpan<byte> frames)

@@ -67,9 +67,24 @@ internal sealed class EventLoop : IDisposable
     {
         if (Batching == connection) return true;
         if (!_inPosted || connection.Loop != this) return false;
-        Batching?.FlushBatch(Batch);
+        FlushPosted();
         Batching = connection;
         return true;
+    }
+
+    /// <summary>Sends what posted work wrote to one connection.</summary>
+    private void FlushPosted()
+    {
+        if (Batching is not { } connection) return;
+        Batching = null;
+        try
+        {
+            connection.FlushBatch(Batch);
+        }
+        catch (Exception e)
+        {
+            Fail(connection, e);
+        }
     }
 
     /// <summary>Runs <paramref name="work"/> on the loop's thread, soon; never, once the loop has ended.</summary>
@@ -230,11 +245,7 @@ internal sealed class EventLoop : IDisposable
         _inPosted = true;
         for (int left = _posted.Count; left > 0 && _posted.TryDequeue(out (SendOrPostCallback Work, object? State) posted); left--) Guard(posted.Work, posted.State);
         _inPosted = false;
-        if (Batching is { } last)
-        {
-            last.FlushBatch(Batch);
-            Batching = null;
-        }
+        FlushPosted();
         if (!_posted.IsEmpty && Interlocked.Exchange(ref _wakePending, 1) == 0) Wake();
     }
 

@@ -86,6 +86,9 @@ internal sealed class MessageConnection(Connection connection, ILogger log) : IP
     /// <inheritdoc cref="Outbox.RoomAsync"/>
     public Task<bool> RoomAsync() => connection.RoomAsync(forPart: false);
 
+    /// <inheritdoc cref="Outbox.Progress"/>
+    public long Taken => connection.Taken;
+
     /// <summary>Appends a text frame for <see cref="Send"/>, on any connection.</summary>
     public static void WriteFrame(IBufferWriter<byte> output, Action<FrameBuffer> writePayload)
     {
@@ -102,8 +105,8 @@ internal sealed class MessageConnection(Connection connection, ILogger log) : IP
     /// <remarks>A body that can't be read any more ends the connection: what the peer has of the message is good for nothing.</remarks>
     public async Task SendInPartsAsync(ReadOnlyMemory<byte> head, Stream body, ReadOnlyMemory<byte> tail)
     {
+        if (!await connection.BeginPartsAsync()) return;
         byte[] part = ArrayPool<byte>.Shared.Rent(PartSize);
-        connection.BeginParts();
         try
         {
             long left = body.Length;
@@ -117,7 +120,7 @@ internal sealed class MessageConnection(Connection connection, ILogger log) : IP
                 if (used == 0) throw new EndOfStreamException();
                 if (!connection.SendPart(part.AsSpan(0, used)) || !await connection.RoomAsync(forPart: true)) return;
             }
-            connection.SendPart(tail.Span);
+            if (connection.SendPart(tail.Span)) connection.EndParts();
         }
         catch (Exception e)
         {
@@ -126,7 +129,6 @@ internal sealed class MessageConnection(Connection connection, ILogger log) : IP
         }
         finally
         {
-            connection.EndParts();
             ArrayPool<byte>.Shared.Return(part);
         }
     }

@@ -60,19 +60,21 @@ internal sealed class Outbox(int descriptor)
         }
     }
 
-    /// <summary>The caller is about to send one frame in parts. Whoever begins also ends, and nobody else begins before that.</summary>
-    public void BeginParts()
+    /// <summary>The caller is about to send one frame in parts. Whoever begins also ends, or closes, and nobody else begins before that.</summary>
+    /// <returns>False when no frame may follow any more.</returns>
+    public bool BeginParts()
     {
-        lock (_gate) _inParts = true;
+        lock (_gate) return _inParts = !_closed && !_lastQueued;
     }
 
-    /// <summary>Sends a part of the frame. Also after <see cref="Send"/> was given the last one: that one waits behind.</summary>
+    /// <summary>Sends a part of the frame. Also after <see cref="Send"/> was given the last one meanwhile: that one waits behind.</summary>
     public SendOutcome SendPart(ReadOnlySpan<byte> part)
     {
         lock (_gate) return _closed ? SendOutcome.Broken : Pass(part);
     }
 
-    /// <summary>The frame is whole; what waited behind it follows.</summary>
+    /// <summary>The frame is whole; what waited behind it follows. Of a frame that breaks off this is not called: what the peer then
+    /// got would be read as the rest of it.</summary>
     public SendOutcome EndParts()
     {
         lock (_gate)

@@ -30,6 +30,7 @@ internal sealed class Run
     private int _claimed;                 // turns stored and turns accepted for storing
     private bool _committing;
     private bool _ending;                 // an end was accepted; nothing comes after it
+    private Task? _endStored;             // while that end is on its way to the disk
     private RunTermination? _termination; // set when the end is shown
 
     /// <summary>The <c>started</c> line until the disk has taken it; goes ahead of whatever is written first.</summary>
@@ -139,24 +140,24 @@ internal sealed class Run
         return new TurnsRecorded(batch.BaseIndex, turns.Count, null);
     }
 
-    /// <summary>Ends the run. False: it has ended already.</summary>
+    /// <summary>Ends the run. False: it has ended already, or is about to.</summary>
     /// <param name="mayFail">When the disk refuses the record. True: the run stays open, and can be ended again. False: it ends all the
     /// same, for nobody is there to try again.</param>
     /// <param name="stored">Completes when the end is shown and its record is with the operating system; fails with
-    /// <see cref="IOException"/> when the disk refused the record.</param>
+    /// <see cref="IOException"/> when the disk refused the record. With false: that of the end accepted before, null once it is shown.</param>
     public bool TryEnd(RunTermination termination, DateTime now, bool mayFail, [NotNullWhen(true)] out Task? stored)
     {
         byte[] line = new RunEnded(RunId, AgentId, termination, now).ToLine();
         var end = new Batch(null, new End(termination, line, mayFail));
-        stored = null;
         lock (_gate)
         {
+            stored = _endStored;
             if (_ending) return false;
             _ending = true;
+            stored = _endStored = end.Settled.Task;
             _waiting.Enqueue(end);
         }
         Commit();
-        stored = end.Settled.Task;
         return true;
     }
 
@@ -284,7 +285,7 @@ internal sealed class Run
         lock (_gate)
         {
             _claimed -= batch.Count;
-            if (batch.End is { MayFail: true }) _ending = false;
+            if (batch.End is { MayFail: true }) (_ending, _endStored) = (false, null);
             else if (batch.End is { } end) ShowEnd(end);
         }
         batch.Settled.SetException(failure);
@@ -293,6 +294,7 @@ internal sealed class Run
     private void ShowEnd(End end)
     {
         _termination = end.Termination;
+        _endStored = null;
         HandOut([end.Line.AsMemory(0, end.Line.Length - 1)], 0);
         if (_subscribers is null) return;
         foreach (RunSubscriber subscriber in _subscribers) subscriber.Complete();

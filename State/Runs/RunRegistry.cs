@@ -12,8 +12,8 @@ namespace CarServer.State.Runs;
 /// runs that no daemon has in memory is <see cref="Housekeeping"/>'s matter.</remarks>
 internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger log, TimeProvider clock) : IDisposable
 {
-    /// <summary>How long a first run waits for another daemon to be through with its recovery: a look at some thousand traces.</summary>
-    private static readonly TimeSpan LongestRecovery = TimeSpan.FromSeconds(2);
+    /// <summary>How long a first run waits for another daemon to be through with its recovery: a look at a hundred thousand traces.</summary>
+    private static readonly TimeSpan LongestRecovery = TimeSpan.FromSeconds(10);
 
     private readonly ConcurrentDictionary<string, Run> _runs = new();
 
@@ -23,6 +23,7 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     private readonly ConcurrentQueue<Run> _ended = new();
     private readonly SemaphoreSlim _root = new(1);
     private volatile bool _rootIsReady;
+    private bool _waitedForShare;
     private IDisposable? _share;   // of the store, from the first run on: another daemon must not adopt what is open here
 
     public static RefusedException UnknownRun(string runId) => new($"unknown run_id `{runId}`");
@@ -135,7 +136,14 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     /// <summary>Ends a run that nobody will complete. False when there was nothing to end.</summary>
     public async Task<bool> MarkIncompleteAsync(string runId)
     {
-        if (Find(runId) is not { File: { } file } run || !run.TryEnd(new RunIncomplete(), Now, mayFail: false, out Task? stored)) return false;
+        if (Find(runId) is not { File: { } file } run) return false;
+        DateTime now = Now;
+        Task? stored;
+        while (!run.TryEnd(new RunIncomplete(), now, mayFail: false, out stored))
+        {
+            // An outcome is on its way to the disk: were it refused, the run would stay open, and who could try again has gone.
+            if (stored is null || await IsStoredAsync(stored)) return false;
+        }
         Ended(run);
         try
         {
@@ -144,9 +152,22 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
         catch (IOException e)
         {
             log.LogWarning("run {RunId}: its end could not be stored yet: {Reason}", run.RunId, e.Message);
-            RefusedEnds.RetryLater(file, new RunEnded(run.RunId, run.AgentId, new RunIncomplete(), Now).ToLine());
+            RefusedEnds.RetryLater(file, new RunEnded(run.RunId, run.AgentId, new RunIncomplete(), now).ToLine());
         }
         return true;
+    }
+
+    private static async Task<bool> IsStoredAsync(Task stored)
+    {
+        try
+        {
+            await stored;
+            return true;
+        }
+        catch (IOException)
+        {
+            return false;
+        }
     }
 
     /// <summary>After a disconnect: gives a <c>runs.complete</c> on its way <see cref="RunLimits.CompleteGrace"/>, then ends what that client left open.</summary>
@@ -226,6 +247,9 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     {
         CheckName("run_id", runId);
         if (catalog.Find(runId) is not { } trace || !mayRead(trace.AgentId)) return null;
+        // Behind the turns that are acknowledged there may be some that the disk will have to give back.
+        if (Find(runId) is { IsOnlyOnDisk: false } run && run.AgentId == trace.AgentId && run.Position is (var turns, RunStatus.InProgress))
+            query = query with { Until = Math.Min(query.Until, turns + (query.TurnsOnly ? 0 : 1)) };
         return OpenTrace(trace.Path, runId, query) is { } slice ? (trace.AgentId, slice) : null;
     }
 
@@ -281,9 +305,11 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
             if (_rootIsReady) return;
             await Task.Run(() => catalog.EnsureRoot(appender.Durability));
             long start = Stopwatch.GetTimestamp();
-            while ((_share ??= catalog.TryHold(alone: false)) is null && Stopwatch.GetElapsedTime(start) < LongestRecovery) await Task.Delay(5);
-            if (_share is null) log.LogWarning("run store: {Root} can't be held: another daemon may end what is open here", catalog.Root);
-            _rootIsReady = true;
+            while ((_share ??= catalog.TryHold(alone: false)) is null && !_waitedForShare && Stopwatch.GetElapsedTime(start) < LongestRecovery) await Task.Delay(5);
+            if (_share is null && !_waitedForShare) log.LogWarning("run store: {Root} can't be held: another daemon may end what is open here", catalog.Root);
+            // Without it every start tries again, but only the first one waits: a full disk, which may be the reason, gets space again.
+            _waitedForShare = true;
+            _rootIsReady = _share is not null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -30,7 +30,10 @@ internal sealed class RunSubscriber(Run run, RunSubscriptions owner, IClientChan
             if (_pieces.Writer.TryWrite(piece)) return;
             owner.Release(piece.Length);
         }
-        if (Interlocked.Increment(ref _dropped) == 1) log.LogDebug("run {RunId}: events dropped for a slow subscriber", run.RunId);
+        if (Interlocked.Increment(ref _dropped) > 1) return;
+        log.LogDebug("run {RunId}: events dropped for a slow subscriber", run.RunId);
+        // Nothing may be waiting here, when it is the connection's other subscriptions that left no room: the task has to wake up to tell.
+        _pieces.Writer.TryWrite(default);
     }
 
     /// <summary>The run has ended: what was offered is still sent, then the task ends.</summary>
@@ -53,9 +56,7 @@ internal sealed class RunSubscriber(Run run, RunSubscriptions owner, IClientChan
             {
                 while (TrySendSome())
                 {
-                    Task<bool> room = channel.RoomAsync();
-                    if (!room.IsCompleted) room = room.WaitAsync(RunLimits.SubscriberWriteTimeout, clock);
-                    if (!await room) return;
+                    if (!await RoomAsync()) return;
                 }
                 TellIfLagging(subscribed: true);
             }
@@ -78,6 +79,26 @@ internal sealed class RunSubscriber(Run run, RunSubscriptions owner, IClientChan
     public void Discard()
     {
         while (_pieces.Reader.TryRead(out ReadOnlyMemory<byte> piece)) owner.Release(piece.Length);
+    }
+
+    /// <summary>Waits until the client has read so much that more may follow. False: it is gone.</summary>
+    /// <exception cref="TimeoutException">It took nothing for <see cref="RunLimits.SubscriberWriteTimeout"/>.</exception>
+    private async Task<bool> RoomAsync()
+    {
+        Task<bool> room = channel.RoomAsync();
+        while (!room.IsCompleted)
+        {
+            long taken = channel.Taken;
+            try
+            {
+                await room.WaitAsync(RunLimits.SubscriberWriteTimeout, clock);
+            }
+            catch (TimeoutException) when (channel.Taken != taken)
+            {
+                // It reads, but something long comes first.
+            }
+        }
+        return await room;
     }
 
     /// <summary>False when nothing waits, or nothing may be sent any more.</summary>

@@ -23,6 +23,9 @@ internal interface IClientChannel
     /// <summary>Completes when the client has taken so much that more may follow: with true, or with false once the connection is closed.</summary>
     Task<bool> RoomAsync();
 
+    /// <summary>Bytes that the client has taken so far, of whatever it was sent.</summary>
+    long Taken { get; }
+
     /// <summary>The next routing id, <c>cb-1</c>, <c>cb-2</c>, …: unique on this connection and opaque to the client.</summary>
     string NextCallbackId();
 

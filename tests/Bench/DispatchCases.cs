@@ -126,6 +126,7 @@ internal sealed class DispatchCases : IAsyncDisposable
         public void Encode<T>(IBufferWriter<byte> output, string method, T parameters, JsonTypeInfo<T> type) { }
         public bool Send(ReadOnlySpan<ReadOnlyMemory<byte>> encoded) => false;
         public Task<bool> RoomAsync() => Task.FromResult(false);
+        public long Taken => 0;
         public bool IsClosed => false;
         public void Notify<T>(string method, T parameters, JsonTypeInfo<T> type) { }
         public string NextCallbackId() => "cb-1";

@@ -38,6 +38,12 @@ internal sealed class FakeChannel : IClientChannel
     /// <summary>What was sent encoded, a line each.</summary>
     public List<string> Received { get; } = [];
 
+    /// <summary>How many of them, while others still come.</summary>
+    public int Count
+    {
+        get { lock (Received) return Received.Count; }
+    }
+
     /// <summary>Completed with false: gone. Pending: the client does not read.</summary>
     public Task<bool> Room { get; set; } = Task.FromResult(true);
 
@@ -56,6 +62,8 @@ internal sealed class FakeChannel : IClientChannel
         }
         return true;
     }
+
+    public long Taken { get; set; }
 
     public Task<bool> RoomAsync() => Room;
 

@@ -96,7 +96,8 @@ internal sealed class Follower(RawPeer peer, string runId)
 
     private static bool IsAnswer(string message) => message.AsSpan(0, Math.Min(message.Length, 64)).Contains(Request, StringComparison.Ordinal);
 
-    private void Take(string message)
+    /// <summary>Takes a message that somebody else read.</summary>
+    public void Take(string message)
     {
         const string Lagged = """{"jsonrpc":"2.0","method":"runs.trace.lagged",""", Event = """{"jsonrpc":"2.0","method":"runs.trace.event","params":{"run_id":""";
         if (message.StartsWith(Lagged, StringComparison.Ordinal))

@@ -198,15 +198,32 @@ internal sealed class RawPeer : IAsyncDisposable
         if (_end == _start && !await FillAsync(patient)) return null;
         byte[] head = await ReadExactlyAsync(2);
         bool masked = (head[1] & 0x80) != 0;
-        int length = (head[1] & 0x7F) switch
-        {
-            126 => BinaryPrimitives.ReadUInt16BigEndian(await ReadExactlyAsync(2)),
-            127 => checked((int)BinaryPrimitives.ReadUInt64BigEndian(await ReadExactlyAsync(8))),
-            int small => small,
-        };
+        int length = await ReadLengthAsync(head[1]);
         if (masked) await ReadExactlyAsync(4);
         return new ServerFrame((head[0] & 0x80) != 0, (head[0] >> 4) & 7, head[0] & 0xF, masked, await ReadExactlyAsync(length));
     }
+
+    /// <summary>The header of a text frame; its payload is then read with <see cref="ReadSomeAsync"/>, for a frame that is not to be held as a whole.</summary>
+    public async Task<int> ReadTextHeaderAsync()
+    {
+        byte[] head = await ReadExactlyAsync(2);
+        if (head[0] != 0x81) throw new InvalidDataException($"a frame that begins with {head[0]:X2} instead of a text");
+        return await ReadLengthAsync(head[1]);
+    }
+
+    /// <summary>What has come, or comes next, of at most so many octets.</summary>
+    public async Task<byte[]> ReadSomeAsync(int most)
+    {
+        if (_end == _start && !await FillAsync()) throw new EndOfStreamException("the daemon ended the connection");
+        return await ReadExactlyAsync(Math.Min(most, _end - _start));
+    }
+
+    private async Task<int> ReadLengthAsync(byte second) => (second & 0x7F) switch
+    {
+        126 => BinaryPrimitives.ReadUInt16BigEndian(await ReadExactlyAsync(2)),
+        127 => checked((int)BinaryPrimitives.ReadUInt64BigEndian(await ReadExactlyAsync(8))),
+        int small => small,
+    };
 
     /// <summary>The next text message. Pings are answered on the way; the daemon never fragments what it sends.</summary>
     /// <exception cref="PeerClosedException">A close frame or the end came instead.</exception>

@@ -136,6 +136,9 @@ internal sealed class RpcPeer : IAsyncDisposable
         }
     }
 
+    /// <summary>Notifications that came and were not taken yet.</summary>
+    public int Notifications => _notifications.Reader.Count;
+
     /// <summary>The next array of answers.</summary>
     public Task<JsonElement> NextBatchAsync() => _batches.Reader.ReadAsync().AsTask().Soon("the answer to a batch");
 

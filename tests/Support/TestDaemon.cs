@@ -101,6 +101,23 @@ internal sealed class TestDaemon : IAsyncDisposable
         }
     }
 
+    /// <summary>What its descriptors lead to: files by their paths, sockets as <c>socket:[...]</c>. Empty where the system does not tell.</summary>
+    public IReadOnlyList<string> OpenFiles
+    {
+        get
+        {
+            string descriptors = $"/proc/{ProcessId}/fd";
+            if (!Directory.Exists(descriptors)) return [];
+            var open = new List<string>();
+            foreach (string descriptor in Directory.GetFiles(descriptors))
+            {
+                try { open.Add(new FileInfo(descriptor).LinkTarget ?? ""); }
+                catch (IOException) { }   // closed since they were listed
+            }
+            return open;
+        }
+    }
+
     /// <summary>A bare TCP connection: nothing sent yet.</summary>
     public Task<RawPeer> OpenAsync() => RawPeer.ConnectAsync(Tcp);
 

@@ -42,9 +42,9 @@ internal static class ExportCommand
                     else await PrivateOutput.WriteAsync(path, WriteAsync);
                     return ExitCode.Ok;
                 }
-                catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+                catch (Exception e) when (path is not null && e is IOException or UnauthorizedAccessException)
                 {
-                    return verb.Fail(ExitCode.Failed, $"error: cannot write {path ?? "to standard output"}: {PrivateFiles.Reason(e)}");
+                    return verb.Fail(ExitCode.Failed, $"error: cannot write {path}: {PrivateFiles.Reason(e)}");
                 }
 
                 async Task WriteAsync(Stream target)

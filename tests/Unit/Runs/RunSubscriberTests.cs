@@ -1,3 +1,4 @@
+using System.Globalization;
 using CarServer.RunStore;
 using CarServer.State.Runs;
 using CarServer.State;
@@ -54,6 +55,168 @@ public sealed class RunSubscriberTests
         await Assert.That(channel.Received.Count).IsEqualTo(received);
     }
 
+    [Test]
+    public async Task What_finds_no_place_is_dropped_for_this_subscriber_alone_and_its_cursor_shows_it()
+    {
+        await using var house = new House();
+        var stuck = new TaskCompletionSource<bool>();
+        var slow = new FakeChannel { Room = stuck.Task };
+        var quick = new FakeChannel();
+        (RunSubscriber subscriber, Task drain) = house.Follow(slow);
+        (_, Task quickDrain) = house.Follow(quick);
+        await house.RecordAsync(1);
+        await Eventually.TrueAsync("the first event", () => slow.Count > 0);   // it is in the middle of sending now
+
+        for (int i = 0; i < RunLimits.MaxPiecesWaiting + 50; i++)
+        {
+            await house.RecordAsync(1);
+            if (i % 64 == 0) await Eventually.TrueAsync("the event of the quick one", () => quick.Count == i + 3);
+        }
+        slow.Room = Task.FromResult(true);
+        stuck.SetResult(true);
+        await Eventually.TrueAsync("what was kept", () => slow.Notified.Count > 0);
+        await house.RecordAsync(1);
+        await house.EndAsync();
+        await Task.WhenAll(drain, quickDrain).Soon("the end of both");
+
+        await Assert.That(quick.Notified.Count).IsEqualTo(0);
+        await Assert.That(Cursors(quick).SequenceEqual([.. Enumerable.Range(0, RunLimits.MaxPiecesWaiting + 53), RunLimits.MaxPiecesWaiting + 52])).IsTrue();
+        await Assert.That(slow.Notified.Single()).IsEqualTo(
+            $$"""runs.trace.lagged {"run_id":"r","cursor":{{RunLimits.MaxPiecesWaiting + 51}},"status":"in_progress","subscribed":true}""");
+        int[] seen = [.. Cursors(slow)];
+        await Assert.That(seen.Zip(seen.Skip(1), (a, b) => b - a).Count(step => step is < 0 or > 1)).IsEqualTo(1);   // one jump, nothing twice
+        await Assert.That(subscriber.Run.Position.Turns).IsEqualTo(RunLimits.MaxPiecesWaiting + 52);
+    }
+
+    [Test]
+    public async Task A_stopped_subscriber_is_sent_nothing_more_and_nothing_is_encoded_for_nobody()
+    {
+        await using var house = new House();
+        var channel = new FakeChannel();
+        (RunSubscriber subscriber, Task drain) = house.Follow(channel);
+        await house.RecordAsync(1);
+        await Eventually.TrueAsync("the first turn", () => channel.Count == 2);
+
+        subscriber.Stop();
+        await drain.Soon("the end of the subscription");
+        await house.RecordAsync(5);
+        await house.EndAsync();
+
+        await Assert.That((channel.Count, channel.Encoded, channel.Notified.Count)).IsEqualTo((2, 2, 0));
+    }
+
+    [Test]
+    public async Task A_connection_that_has_gone_follows_nothing_and_cannot_begin_to()
+    {
+        await using var house = new House();
+        var channel = new FakeChannel();
+        var subscriptions = new RunSubscriptions(channel, house.Clock, NullLogger.Instance);
+        RunSubscriber subscriber = subscriptions.Open(house.Run);
+        house.Run.Add(subscriber);
+        Task drain = subscriber.DrainAsync();
+
+        subscriptions.CloseAll();
+
+        await drain.Soon("the end of the subscription");
+        await house.RecordAsync(3);
+        await Assert.That((channel.Encoded, channel.Count)).IsEqualTo((0, 0));
+        await Assert.That(() => subscriptions.Open(house.Run)).Throws<RefusedException>().WithMessage("connection is closed");
+        await Assert.That(subscriptions.Close("r")).IsFalse();
+    }
+
+    [Test]
+    public async Task A_channel_that_is_closed_ends_the_subscription()
+    {
+        await using var house = new House();
+        var channel = new FakeChannel { Room = Task.FromResult(false) };
+        (_, Task drain) = house.Follow(channel);
+        await house.RecordAsync(1);
+        await drain.Soon("the end of the subscription");
+        int encoded = channel.Encoded;
+        await house.RecordAsync(1);
+        await Assert.That(channel.Encoded).IsEqualTo(encoded);
+    }
+
+    [Test]
+    public async Task A_second_subscription_takes_the_place_of_the_first()
+    {
+        await using var house = new House();
+        var channel = new FakeChannel();
+        var subscriptions = new RunSubscriptions(channel, house.Clock, NullLogger.Instance);
+        RunSubscriber first = subscriptions.Open(house.Run);
+        house.Run.Add(first);
+        Task firstDrain = first.DrainAsync();
+        RunSubscriber second = subscriptions.Open(house.Run);
+        house.Run.Add(second);
+        Task secondDrain = second.DrainAsync();
+        await firstDrain.Soon("the end of the first");   // and its end does not take the second with it
+
+        await house.RecordAsync(3);
+        await house.EndAsync();
+        await secondDrain.Soon("the end of the second");
+
+        await Assert.That(channel.Count).IsEqualTo(1 + 3 + 1);
+        await Assert.That(subscriptions.Close("r")).IsFalse();
+    }
+
+    [Test]
+    public async Task An_ended_run_takes_no_subscriber()
+    {
+        await using var house = new House();
+        await house.RecordAsync(2);
+        await house.EndAsync();
+        var subscriptions = new RunSubscriptions(new FakeChannel(), house.Clock, NullLogger.Instance);
+        await Assert.That(house.Run.Add(subscriptions.Open(house.Run))).IsNull();
+    }
+
+    /// <summary>All subscriptions of a connection share its bytes; what is given back can be used again.</summary>
+    [Test]
+    public async Task What_waits_for_one_connection_is_bounded_in_bytes()
+    {
+        var subscriptions = new RunSubscriptions(new FakeChannel(), TimeProvider.System, NullLogger.Instance);
+        await Assert.That(subscriptions.TryReserve(RunLimits.MaxWaitingBytes - 1)).IsTrue();
+        await Assert.That(subscriptions.TryReserve(2)).IsFalse();
+        await Assert.That(subscriptions.TryReserve(1)).IsTrue();
+        await Assert.That(subscriptions.TryReserve(1)).IsFalse();
+        subscriptions.Release(1);
+        await Assert.That(subscriptions.TryReserve(1)).IsTrue();
+    }
+
+    /// <summary>Whatever way it ended, nothing of what was offered stays reserved.</summary>
+    [Test]
+    [Arguments("ended")]
+    [Arguments("stopped")]
+    [Arguments("timed out")]
+    [Arguments("never drained")]
+    public async Task Its_bytes_are_given_back(string end)
+    {
+        await using var house = new House();
+        var channel = new FakeChannel();
+        if (end != "ended") channel.Room = new TaskCompletionSource<bool>().Task;
+        var subscriptions = new RunSubscriptions(channel, house.Clock, NullLogger.Instance);
+        RunSubscriber subscriber = subscriptions.Open(house.Run);
+        house.Run.Add(subscriber);
+        Task drain = end == "never drained" ? Task.CompletedTask : subscriber.DrainAsync();
+        await house.RecordAsync(1);
+        if (end != "never drained") await Eventually.TrueAsync("the first event", () => channel.Count > 0);
+        for (int i = 0; i < 20; i++) await house.RecordAsync(100);
+
+        if (end == "ended") await house.EndAsync();
+        else if (end == "timed out") house.Clock.Advance(RunLimits.SubscriberWriteTimeout);
+        else subscriber.Stop();
+        if (end == "stopped") house.Clock.Advance(RunLimits.SubscriberWriteTimeout);
+        await drain.Soon("the end of the subscription");
+        if (end == "never drained") subscriber.Discard();
+
+        await Assert.That(subscriptions.TryReserve(RunLimits.MaxWaitingBytes)).IsTrue();
+    }
+
+    private static IEnumerable<int> Cursors(FakeChannel channel) => channel.Received.Select(message =>
+    {
+        int at = message.IndexOf("\"cursor\":", StringComparison.Ordinal) + "\"cursor\":".Length;
+        return int.Parse(message.AsSpan(at, message.IndexOf(',', at) - at), CultureInfo.InvariantCulture);
+    });
+
     private sealed class House : IAsyncDisposable
     {
         private readonly TempHome _home = new();
@@ -65,6 +228,13 @@ public sealed class RunSubscriberTests
         public Run Run { get; }
 
         public Task RecordAsync(int turns) => Run.RecordAsync(Turns.Of(turns), whatFits: false);
+
+        public (RunSubscriber Subscriber, Task Drain) Follow(FakeChannel channel)
+        {
+            RunSubscriber subscriber = new RunSubscriptions(channel, Clock, NullLogger.Instance).Open(Run);
+            Run.Add(subscriber);
+            return (subscriber, subscriber.DrainAsync());
+        }
 
         public async Task EndAsync()
         {

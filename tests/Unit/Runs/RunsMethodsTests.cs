@@ -139,6 +139,19 @@ public sealed class RunsMethodsTests
         await Assert.That(Directory.Exists(house.Home.In("runs", "a"))).IsFalse();
     }
 
+    [Test]
+    [Arguments("""{"status":"done","metrics":{"duration_ms":1e999}}""")]
+    [Arguments("""{"status":"done","evidence":[null]}""")]
+    public async Task An_outcome_that_cannot_be_stored_as_it_is_leaves_the_run_open(string outcome)
+    {
+        await using var house = new House();
+        ClientSession session = house.Connect("c1");
+        await house.CallAsync(session, "runs.start", """{"intent":"i","agent_id":"a","idempotency_key":"r"}""");
+        RpcException? error = await Assert.That(async () => await house.CallAsync(session, "runs.complete", $$"""{"run_id":"r","outcome":{{outcome}}}""")).Throws<RpcException>();
+        await Assert.That(error!.Code).IsEqualTo(RpcErrorCode.InvalidParams);
+        await Assert.That(house.State.Runs.Find("r")!.IsOpen).IsTrue();
+    }
+
     /// <summary>Every depth that is accepted is read back: there is none at which a run that ended counts as open.</summary>
     [Test]
     public async Task Evidence_may_nest_as_deep_as_a_message()
