@@ -9,6 +9,8 @@ internal static class AllMethods
     [
         .. AuthMethods.Rows,
         .. DiscoverMethods.Rows,
+        .. EventMethods.Rows,
+        .. MetricsMethods.Rows,
         .. PolicyMethods.Rows,
         .. ProposalMethods.Rows,
         .. RunsMethods.Rows,

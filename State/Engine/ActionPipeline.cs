@@ -73,8 +73,9 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
 
     private ActionResult Fail(AgentAction action, string? error, long started)
     {
-        Record(EventKind.ActionFailed, action, error);
-        return Ended(action, ActionStatus.Failed, started) with { Error = error };
+        ActionResult result = Ended(action, ActionStatus.Failed, started) with { Error = error };
+        RecordEnd(EventKind.ActionFailed, action, result);
+        return result;
     }
 
     /// <summary>Applies the action's effects, all or none; where the state refuses them, the action has failed after all.</summary>
@@ -83,8 +84,9 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
         int count = action.ExpectedEffects.Count + (WritesOwnKey(action) ? 1 : 0);
         if (count == 0)
         {
-            Record(kind, action);
-            return Ended(action, ActionStatus.Succeeded, started) with { Output = output };
+            ActionResult result = Ended(action, ActionStatus.Succeeded, started) with { Output = output };
+            RecordEnd(kind, action, result);
+            return result;
         }
 
         StateTransition single = default;
@@ -97,14 +99,15 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
         {
             return Fail(action, refused.Message, started);
         }
-        Record(kind, action);
+        ActionResult ended = Ended(action, ActionStatus.Succeeded, started);
+        RecordEnd(kind, action, ended);
         var changes = new Dictionary<string, RawJson>(count, StringComparer.Ordinal);
         foreach (StateTransition transition in written)
         {
             changes[transition.Key] = transition.NewValue;
             runtime.RecordStateChange(tenant, transition, action.Id, proposalId);
         }
-        return Ended(action, ActionStatus.Succeeded, started) with { Output = output, StateChanges = changes };
+        return ended with { Output = output, StateChanges = changes };
     }
 
     /// <summary>A write whose key is an expected effect, too, would be overwritten at once: the effect stands for both.</summary>
@@ -135,4 +138,9 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
     /// <summary>Every event of a tool call carries its tool; other actions have none.</summary>
     private void Record(EventKind kind, AgentAction action, string? error = null) =>
         runtime.Events.Record(kind, action.Id, proposalId, new("tool", action.Tool), new("error", error));
+
+    /// <summary>The end of an action that was dispatched, or did not need to be.</summary>
+    private void RecordEnd(EventKind kind, AgentAction action, ActionResult result) =>
+        runtime.Events.Record(kind, action.Id, proposalId, new("tool", action.Tool), new("error", result.Error),
+            new(EventKeys.DurationMs, Math.Round(result.DurationMs, 3)));
 }

@@ -48,7 +48,9 @@ internal sealed class ProposalRun
             }
             SkipTheRest();
             if (_rollBack && _undo is { } undo) RollBack(undo);
-            return new ProposalResult(_proposal.Id, _results!, Cost(started));
+            CostSummary cost = Cost(started);
+            RecordCompletion(cost);
+            return new ProposalResult(_proposal.Id, _results!, cost);
         }
         finally
         {
@@ -151,6 +153,11 @@ internal sealed class ProposalRun
         }
         _runtime.Successes.Forget(forgotten);
     }
+
+    private void RecordCompletion(CostSummary cost) =>
+        _runtime.Events.Record(EventKind.ProposalCompleted, null, _proposal.Id, new("tenant", _tenant), new("executed", cost.ActionsExecuted),
+            new("skipped", cost.ActionsSkipped), new("rejected", cost.ActionsRejected), new("tool_calls", cost.ToolCalls), new("retries", cost.Retries),
+            new("rolled_back", _rollBack), new(EventKeys.DurationMs, Math.Round(cost.TotalDurationMs, 3)));
 
     private CostSummary Cost(long started)
     {
