@@ -22,6 +22,7 @@ internal sealed class ServerState : IAsyncDisposable
         RunCatalog catalog = RunCatalog.ForJournalDirectory(config.JournalDirectory);
         ILogger runs = config.LoggerFactory.CreateLogger("runs");
         Runs = new RunRegistry(catalog, Appender, runs, config.Clock);
+        Trajectories = new TrajectoryReader(catalog, config.Clock);
         Sessions = new SessionRegistry(this);
         Housekeeping = new Housekeeping(Runs, catalog, Appender, config.JournalDirectory, Sessions.IsOpen, runs, config.Clock);
         Info = new DaemonInfo { StartedAt = Clock.GetUtcNow().UtcDateTime, IsPrimary = config.IsPrimary };
@@ -43,6 +44,9 @@ internal sealed class ServerState : IAsyncDisposable
     public AuthState Auth { get; } = new();
     public SessionRegistry Sessions { get; }
     public RunRegistry Runs { get; }
+
+    /// <summary>What recorded runs tell about tools.</summary>
+    public TrajectoryReader Trajectories { get; }
 
     /// <summary>Does nothing by itself: the daemon has it recover, and starts it, when it is the primary one.</summary>
     public Housekeeping Housekeeping { get; }
