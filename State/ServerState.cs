@@ -24,6 +24,7 @@ internal sealed class ServerState : IAsyncDisposable
         ILogger runs = config.LoggerFactory.CreateLogger("runs");
         Runs = new RunRegistry(catalog, Appender, runs, config.Clock);
         PolicyFiles = new PolicyFiles(config.PolicyDirectory, config.LoggerFactory.CreateLogger("policies"));
+        Trajectories = new TrajectoryReader(catalog, config.Clock);
         Sessions = new SessionRegistry(this);
         Housekeeping = new Housekeeping(Runs, catalog, Appender, config.JournalDirectory, Sessions.IsOpen, runs, config.Clock);
         Info = new DaemonInfo { StartedAt = Clock.GetUtcNow().UtcDateTime, IsPrimary = config.IsPrimary };
@@ -46,6 +47,9 @@ internal sealed class ServerState : IAsyncDisposable
     public PolicyFiles PolicyFiles { get; }
     public SessionRegistry Sessions { get; }
     public RunRegistry Runs { get; }
+
+    /// <summary>What recorded runs tell about tools.</summary>
+    public TrajectoryReader Trajectories { get; }
 
     /// <summary>Does nothing by itself: the daemon has it recover, and starts it, when it is the primary one.</summary>
     public Housekeeping Housekeeping { get; }

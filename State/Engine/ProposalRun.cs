@@ -7,6 +7,9 @@ namespace CarServer.State.Engine;
 /// <summary>One execution of one proposal: its levels, what a bad action means for the rest, rollback, cost (protocol 10.2 to 10.4).</summary>
 internal sealed class ProposalRun
 {
+    /// <summary>What the error of an action that was never looked at begins with.</summary>
+    internal const string Skipped = "skipped: ";
+
     private readonly Runtime _runtime;
     private readonly ActionProposal _proposal;
     private readonly string? _tenant;
@@ -114,7 +117,7 @@ internal sealed class ProposalRun
     {
         get
         {
-            if (_stopped is null && _abandoned.IsCancellationRequested) _stopped = "skipped: the request was abandoned";
+            if (_stopped is null && _abandoned.IsCancellationRequested) _stopped = Skipped + "the request was abandoned";
             return _stopped is not null;
         }
     }
@@ -124,7 +127,7 @@ internal sealed class ProposalRun
     {
         if (result.Status == ActionStatus.Succeeded || action.FailureBehavior == FailureBehavior.Skip) return;
         bool failed = result.Status == ActionStatus.Failed;
-        _stopped ??= $"skipped: action '{action.Id}' {(failed ? "failed" : "was rejected")}";
+        _stopped ??= $"{Skipped}action '{action.Id}' {(failed ? "failed" : "was rejected")}";
         _rollBack |= failed && action.FailureBehavior == FailureBehavior.Abort;
     }
 
