@@ -61,7 +61,9 @@ public sealed class DiskTroubleTests
         await File.AppendAllTextAsync(trace, new string('x', (int)(4096 - new FileInfo(trace).Length % 4096) - 1) + "\n");
 
         await daemon.RestartAsync();
-        await Assert.That(daemon.Errors).Contains("could not end the orphaned run").And.Contains("no space left on device");
+        // The log has a writer of its own: its lines may come after the daemon is ready.
+        await Eventually.TrueAsync("a log line about the run", () => daemon.Errors.Contains("could not end the orphaned run", StringComparison.Ordinal));
+        await Assert.That(daemon.Errors).Contains("no space left on device");
         await using (RpcPeer reader = await daemon.ConnectAsync())
         {
             JsonElement listed = await ListedAsync(reader, "a");
