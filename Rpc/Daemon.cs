@@ -47,6 +47,7 @@ internal sealed class Daemon : IAsyncDisposable
         _state = ServerState.With(new ServerStateConfig
         {
             JournalDirectory = options.JournalDirectory,
+            PolicyDirectory = Path.Combine(options.Root, "policies"),
             Durability = options.Durability,
             LoggerFactory = logs,
             IsPrimary = primary,
@@ -60,7 +61,7 @@ internal sealed class Daemon : IAsyncDisposable
         };
         _server = new Server(options.MaxConnections, logs.CreateLogger("wire"));
         _sidePort = new SidePort(_state, token);
-        _upgrade = new Upgrade(messages => new RpcConnection(_dispatcher, messages), logs.CreateLogger("wire"));
+        _upgrade = new Upgrade(messages => RpcConnection.Begin(_dispatcher, messages), logs.CreateLogger("wire"));
     }
 
     /// <summary>Runs until asked to stop, by <paramref name="stopping"/> or by <c>server.shutdown</c>; then stops in order.</summary>

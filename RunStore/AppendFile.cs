@@ -32,6 +32,7 @@ internal sealed record OpenFile(AppendFile Owner, FileStream Stream, FileIdentit
     public long End { get; set; }
 }
 
-/// <param name="File">Null for a flush: nothing to write, only somebody to tell.</param>
+/// <param name="File">Null when there is nothing to write: a flush, or work to be done between appends.</param>
 /// <param name="Done">Null when nobody waits.</param>
-internal readonly record struct QueuedLines(AppendFile? File, ReadOnlyMemory<byte> Lines, TaskCompletionSource? Done);
+/// <param name="Work">Done on the writing thread when all lines queued before are settled.</param>
+internal readonly record struct QueuedLines(AppendFile? File, ReadOnlyMemory<byte> Lines, TaskCompletionSource? Done, Action? Work = null);

@@ -7,7 +7,8 @@ namespace CarServer.RunStore;
 /// <summary>The one writer of every append-only file: run traces and event journals.</summary>
 /// <remarks>
 /// <para>Format: UTF-8 JSON Lines. A record exists if and only if its '\n' is in the file; bytes after the last '\n' are a torn write
-/// and are cut when the file is opened. Nothing before the last '\n' is ever rewritten.</para>
+/// and are cut when the file is opened. Nothing before the last '\n' is ever rewritten; a journal
+/// can be replaced by its own end (<see cref="JournalCompaction"/>).</para>
 /// <para>Appends are queued to one thread, in order. What has gathered for a file while the thread was busy goes out in one system
 /// call, so that a hundred small appends cost about as much as one. A write that fails is taken back: the file ends where it ended
 /// before, and the next append tries anew.</para>
@@ -50,6 +51,8 @@ internal sealed class Appender(ILogger log, Durability durability = Durability.O
     private readonly HashSet<ulong> _synced = [];                  // file systems of the current round
 
     public Durability Durability => durability;
+    internal Disk Disk => _disk;
+    internal ILogger Log => log;
 
     /// <summary>A handle for the file; nothing is created on disk before the first append. One handle for one path.</summary>
     public AppendFile File(string path) => new(path);
@@ -60,7 +63,7 @@ internal sealed class Appender(ILogger log, Durability durability = Durability.O
     public Task AppendAsync(AppendFile file, ReadOnlyMemory<byte> lines)
     {
         var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        if (!Enqueue(new QueuedLines(file, lines, done))) done.SetException(new IOException("the appender has stopped"));
+        if (!Enqueue(new QueuedLines(file, lines, done))) done.SetException(Stopped());
         return done.Task;
     }
 
@@ -79,6 +82,18 @@ internal sealed class Appender(ILogger log, Durability durability = Durability.O
             if (_queue.Count == 0 && !_writing) return Task.CompletedTask;
         }
         return Enqueue(new QueuedLines(null, default, done)) ? done.Task : _ended.Task;
+    }
+
+    /// <summary>
+    /// Does some work on the writing thread, where nothing of the file is half written and the file is closed. Whatever was appended before
+    /// is in it; the next append opens what lies at its path by then. Everybody's appends wait meanwhile.
+    /// </summary>
+    /// <exception cref="IOException">From the task, with the reason in words: the work could not be done to its end, or not be begun.</exception>
+    public Task BetweenAppendsAsync(AppendFile file, Action work)
+    {
+        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        if (!Enqueue(new QueuedLines(null, default, done, () => CloseFor(file, work)))) done.SetException(Stopped());
+        return done.Task;
     }
 
     /// <summary>Writes what is queued, then closes the files. Appends that come later fail.</summary>
@@ -154,9 +169,29 @@ internal sealed class Appender(ILogger log, Durability durability = Durability.O
         _touched.Clear();
         foreach (QueuedLines lines in round)
         {
-            if (lines.File is null) lines.Done!.SetResult();
+            if (lines.File is null) Finish(lines);
         }
         return bytes;
+    }
+
+    private static void Finish(QueuedLines nothingToWrite)
+    {
+        try
+        {
+            nothingToWrite.Work?.Invoke();
+            nothingToWrite.Done!.SetResult();
+        }
+        catch (Exception e)
+        {
+            nothingToWrite.Done!.SetException(InWords(e));   // as with a write: the thread goes on
+        }
+    }
+
+    private void CloseFor(AppendFile file, Action work)
+    {
+        if (file.CutTo is not null) Open(file);   // repairs it, or fails
+        Close(file);
+        work();
     }
 
     private void WriteFiles(ReadOnlySpan<AppendFile> files)
@@ -307,6 +342,8 @@ internal sealed class Appender(ILogger log, Durability durability = Durability.O
             if (lines.Done is not null) return true;
         return false;
     }
+
+    private static IOException Stopped() => new("the appender has stopped");
 
     private static IOException InWords(Exception e) => new(PrivateFiles.Reason(e), e);
 

@@ -22,6 +22,9 @@ internal class Disk
 
     public virtual void SetLength(SafeFileHandle file, long length) => RandomAccess.SetLength(file, length);
 
+    /// <summary>Puts a file in the place of another, if there is one; never is there none.</summary>
+    public virtual void Rename(string path, string newPath) => File.Move(path, newPath, overwrite: true);
+
     /// <summary>See <see cref="StableStorage.Sync"/>.</summary>
     public virtual void Sync(SafeFileHandle file) => StableStorage.Sync(file);
 

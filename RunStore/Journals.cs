@@ -7,6 +7,7 @@ namespace CarServer.RunStore;
 internal static class Journals
 {
     private const int ClientIdLength = 12;
+    private static readonly TimeSpan CopyAge = TimeSpan.FromHours(1);
     private static readonly SearchValues<char> Hex = SearchValues.Create("0123456789abcdef");
 
     public static string PathOf(string directory, string clientId) => Path.Combine(directory, clientId + RunPath.Extension);
@@ -26,12 +27,23 @@ internal static class Journals
                 if (dryRun || PrivateFiles.TryDelete(file.FullName)) removed++;
                 else log.LogWarning("could not remove {Path}", file.FullName);
             }
+            if (!dryRun) RemoveCopies(directory, now);
         }
         catch (DirectoryNotFoundException)
         {
             // No connection has left an event yet.
         }
         return removed;
+    }
+
+    /// <summary>Removes what compactions left behind that did not come to their end. Even another daemon's do within <see cref="CopyAge"/>.</summary>
+    private static void RemoveCopies(string directory, DateTime now)
+    {
+        foreach (FileInfo copy in new DirectoryInfo(directory).EnumerateFiles("*" + RunPath.Extension + JournalCompaction.CopyExtension))
+        {
+            string clientId = Path.GetFileNameWithoutExtension(Path.GetFileNameWithoutExtension(copy.Name));
+            if (IsClientId(clientId) && now - copy.LastWriteTimeUtc > CopyAge) PrivateFiles.TryDelete(copy.FullName);
+        }
     }
 
     private static bool IsClientId(string name) => name.Length == ClientIdLength && !name.AsSpan().ContainsAnyExcept(Hex);

@@ -1,6 +1,7 @@
 using CarServer.RunStore;
 using CarServer.State.Auth;
 using CarServer.State.Engine;
+using CarServer.State.Engine.Policies;
 using CarServer.State.Events;
 using CarServer.State.Runs;
 using CarServer.State.Sessions;
@@ -22,6 +23,8 @@ internal sealed class ServerState : IAsyncDisposable
         RunCatalog catalog = RunCatalog.ForJournalDirectory(config.JournalDirectory);
         ILogger runs = config.LoggerFactory.CreateLogger("runs");
         Runs = new RunRegistry(catalog, Appender, runs, config.Clock);
+        PolicyFiles = new PolicyFiles(config.PolicyDirectory, config.LoggerFactory.CreateLogger("policies"));
+        Trajectories = new TrajectoryReader(catalog, config.Clock);
         Sessions = new SessionRegistry(this);
         Housekeeping = new Housekeeping(Runs, catalog, Appender, config.JournalDirectory, Sessions.IsOpen, runs, config.Clock);
         Info = new DaemonInfo { StartedAt = Clock.GetUtcNow().UtcDateTime, IsPrimary = config.IsPrimary };
@@ -41,8 +44,12 @@ internal sealed class ServerState : IAsyncDisposable
     public DaemonInfo Info { get; }
 
     public AuthState Auth { get; } = new();
+    public PolicyFiles PolicyFiles { get; }
     public SessionRegistry Sessions { get; }
     public RunRegistry Runs { get; }
+
+    /// <summary>What recorded runs tell about tools.</summary>
+    public TrajectoryReader Trajectories { get; }
 
     /// <summary>Does nothing by itself: the daemon has it recover, and starts it, when it is the primary one.</summary>
     public Housekeeping Housekeeping { get; }
@@ -53,7 +60,7 @@ internal sealed class ServerState : IAsyncDisposable
     internal Runtime NewRuntime(ClientSession session) => new(
         new EventLog(Journals.PathOf(_config.JournalDirectory, session.ClientId), Appender, Clock),
         new ClientToolExecutor(session.Channel, _config.ToolTimeout),
-        Clock);
+        Clock, session.OperatorPolicies);
 
     /// <summary>Flushes what was accepted and closes the files. Sessions must be gone by now.</summary>
     public async ValueTask DisposeAsync()

@@ -10,6 +10,9 @@ internal sealed record ServerStateConfig
     /// <summary>Absolute path; event journals go here, run traces into its sibling <c>runs</c>.</summary>
     public required string JournalDirectory { get; init; }
 
+    /// <summary>Absolute path of the operator's policy files (protocol 8.4), which every connection is under; null for none.</summary>
+    public string? PolicyDirectory { get; init; }
+
     public Durability Durability { get; init; }
 
     public TimeProvider Clock { get; init; } = TimeProvider.System;

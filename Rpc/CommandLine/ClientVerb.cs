@@ -74,7 +74,12 @@ internal sealed class ClientVerb
     public static async Task AuthenticateAsync(RpcClient client, Credential? credential, CancellationToken abandoned)
     {
         if (credential is not { } shown) return;
-        if (!shown.IsNamed && client.IsServedByAnotherUser) throw new RpcConnectionException("what answers there runs as another user; no token was shown");
+        if (!shown.IsNamed && client.IsServedByAnotherUser)
+        {
+            // A connection that has ended has no owner any more; then why it ended is what the caller should hear.
+            await client.PingAsync(abandoned);
+            throw new RpcConnectionException("what answers there runs as another user; no token was shown");
+        }
         await client.CallAsync("session.auth", RawJson.Parse($"{{\"{shown.Kind}\":{RawJson.FromString(shown.Token)}}}"), abandoned);
     }
 

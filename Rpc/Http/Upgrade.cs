@@ -5,8 +5,8 @@ using Microsoft.Extensions.Logging;
 namespace CarServer.Rpc.Http;
 
 /// <summary>The opening handshake on the main port (RFC 6455, 4.2): an upgrade to WebSocket or a refusal that says what was missing.</summary>
-/// <param name="newHandler">Who takes the messages of the new connection.</param>
-internal sealed class Upgrade(Func<MessageConnection, IMessageHandler> newHandler, ILogger log) : IRequestHandler
+/// <param name="begin">Starts the new connection with whoever takes its messages.</param>
+internal sealed class Upgrade(Action<MessageConnection> begin, ILogger log) : IRequestHandler
 {
     /// <summary>Set when the daemon stops: who is let in now would be told goodbye by nobody.</summary>
     public volatile bool Stopping;
@@ -25,8 +25,7 @@ internal sealed class Upgrade(Func<MessageConnection, IMessageHandler> newHandle
         "\r\n\r\n"u8.CopyTo(response[^4..]);
         connection.Send(response);
 
-        var messages = new MessageConnection(connection, log);
-        messages.Start(newHandler(messages));
+        begin(new MessageConnection(connection, log));
         return null;
     }
 

@@ -13,6 +13,7 @@ internal sealed class Dispatcher(ServerState state, MethodTable methods, ILogger
     public int InFlight => Volatile.Read(ref _inFlight);
 
     public ServerState State { get; } = state;
+    public ILogger Log => log;
     public MethodTable Methods { get; } = methods;
 
     public required int MaxMessageBytes { get; init; }

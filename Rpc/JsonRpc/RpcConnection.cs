@@ -6,6 +6,7 @@ using CarServer.Rpc.Transport;
 using CarServer.Rpc.WebSocket;
 using CarServer.State;
 using CarServer.State.Sessions;
+using Microsoft.Extensions.Logging;
 
 namespace CarServer.Rpc.JsonRpc;
 
@@ -29,7 +30,7 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel, IAnswerSi
     private int _lastCallback;
     private int _inFlight;
 
-    public RpcConnection(Dispatcher dispatcher, MessageConnection messages)
+    private RpcConnection(Dispatcher dispatcher, MessageConnection messages)
     {
         _dispatcher = dispatcher;
         Messages = messages;
@@ -37,6 +38,24 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel, IAnswerSi
     }
 
     public MessageConnection Messages { get; }
+
+    /// <summary>
+    /// Serves the client, or closes at once with 1011 and the reason why nobody can be served. A close frame, because it is all of a
+    /// refusal that a page in a browser gets to see, and what other clients show without being asked.
+    /// </summary>
+    public static void Begin(Dispatcher dispatcher, MessageConnection messages)
+    {
+        try
+        {
+            messages.Start(new RpcConnection(dispatcher, messages));
+        }
+        catch (RefusedException refused)
+        {
+            dispatcher.Log.LogInformation("connection refused peer={Peer} reason={Reason}", messages.Peer, refused.Message);
+            messages.Start(new NotServed());
+            messages.Close(CloseCode.InternalError, refused.Message);
+        }
+    }
 
     public bool IsClosed => Messages.IsClosed;
 
@@ -288,5 +307,14 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel, IAnswerSi
         }
         answer.End();
         return failure is null;
+    }
+
+    /// <summary>Stands in for a client that was refused, until it has gone.</summary>
+    private sealed class NotServed : IMessageHandler
+    {
+        public int MessageLimit => Limits.MaxMessageBytesBeforeAuth;
+        public TimeSpan? Probation => null;
+        public void OnText(Span<byte> message) { }
+        public void OnClosed(string reason) { }
     }
 }

@@ -7,8 +7,12 @@ internal static class AllMethods
 {
     public static MethodTable Table { get; } = new(
     [
+        .. AnalysisMethods.Rows,
         .. AuthMethods.Rows,
         .. DiscoverMethods.Rows,
+        .. EventMethods.Rows,
+        .. MetricsMethods.Rows,
+        .. PolicyMethods.Rows,
         .. ProposalMethods.Rows,
         .. RunsMethods.Rows,
         .. ServerMethods.Rows,

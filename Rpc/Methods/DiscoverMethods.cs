@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using System.Text.Json.Schema;
@@ -13,6 +14,9 @@ namespace CarServer.Rpc.Methods;
 internal static class DiscoverMethods
 {
     private static readonly Lazy<RawJson> Document = new(static () => Build(AllMethods.Table));
+
+    /// <summary>Deeper than any type of ours; a type that holds itself would end here.</summary>
+    private const int MaxSchemaDepth = 64;
 
     public static readonly Method[] Rows =
     [
@@ -70,7 +74,31 @@ internal static class DiscoverMethods
         };
     }
 
-    private static JsonNode Schema(JsonTypeInfo type) => type.GetJsonSchemaAsNode(new JsonSchemaExporterOptions
+    private static JsonNode Schema(JsonTypeInfo type)
+    {
+        JsonNode schema = Export(type);
+        return WithoutReferences(schema, schema, depth: 0);
+    }
+
+    /// <summary>A type that comes twice is a reference to the first place, which leads nowhere once the params are taken apart: so each place gets its own.</summary>
+    private static JsonNode WithoutReferences(JsonNode node, JsonNode root, int depth)
+    {
+        if (depth > MaxSchemaDepth) return true;
+        if (node is JsonObject found && found["$ref"] is JsonValue reference)
+        {
+            JsonNode target = root;
+            foreach (string step in ((string)reference!).Split('/').Skip(1)) target = target is JsonArray array ? array[int.Parse(step, CultureInfo.InvariantCulture)]! : target[step]!;
+            return WithoutReferences(target, root, depth + 1);
+        }
+        return node switch
+        {
+            JsonObject shape => new JsonObject(shape.Select(member => KeyValuePair.Create(member.Key, member.Value is null ? null : WithoutReferences(member.Value, root, depth + 1)))),
+            JsonArray list => new JsonArray([.. list.Select(item => item is null ? null : WithoutReferences(item, root, depth + 1))]),
+            _ => node.DeepClone(),
+        };
+    }
+
+    private static JsonNode Export(JsonTypeInfo type) => type.GetJsonSchemaAsNode(new JsonSchemaExporterOptions
     {
         TreatNullObliviousAsNonNullable = true,
         TransformSchemaNode = static (context, schema) => context.TypeInfo.Converter is IWireWords enumeration

@@ -3,6 +3,7 @@ using CarServer.Rpc.JsonRpc;
 using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Engine;
+using CarServer.State.Engine.Policies;
 using CarServer.State.Events;
 
 namespace CarServer.Rpc.Methods;
@@ -24,14 +25,13 @@ internal static class ProposalMethods
     internal static Task<ProposalResult> SubmitAsync(Call call, ProposalSubmitParams p)
     {
         // With a scope the session id is not looked at (protocol 10.4).
-        if (p.Scope is null && p.SessionId is { } unknown)
-            throw new RefusedException($"unknown session_id '{unknown}': no policy session is open on this connection");
+        PolicyScope? session = p.Scope is null && p.SessionId is { } id ? call.Session.Runtime.Policies.Scope(id) : null;
         // The turns belong to the run that was current when the proposal came, whatever starts or ends while it runs.
         string? runId = call.Session.CurrentRunId;
-        return call.Session.Runtime.MayRunInline(p.Proposal) ? RunAsync(call, p, runId) : Task.Run(() => RunAsync(call, p, runId));
+        return call.Session.Runtime.MayRunInline(p.Proposal, session) ? RunAsync(call, p, session, runId) : Task.Run(() => RunAsync(call, p, session, runId));
     }
 
-    private static async Task<ProposalResult> RunAsync(Call call, ProposalSubmitParams p, string? runId)
+    private static async Task<ProposalResult> RunAsync(Call call, ProposalSubmitParams p, PolicyScope? session, string? runId)
     {
         Runtime runtime = call.Session.Runtime;
         if (p.Scope is { } scope)
@@ -41,7 +41,7 @@ internal static class ProposalMethods
             runtime.Events.Record(EventKind.SessionScope, null, p.Proposal.Id,
                 new("caller", scope.CallerId), new("tenant", StateStore.Tenant(scope.TenantId)));
         }
-        ProposalResult result = await runtime.SubmitAsync(p.Proposal, p.Scope?.TenantId, call.Abandoned);
+        ProposalResult result = await runtime.SubmitAsync(p.Proposal, p.Scope?.TenantId, call.Abandoned, session);
         if (runId is not null) await call.State.Runs.RecordProposalAsync(runId, p.Proposal, result);
         return result;
     }

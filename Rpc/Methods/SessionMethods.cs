@@ -3,6 +3,7 @@ using CarServer.Rpc.JsonRpc;
 using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Engine;
+using CarServer.State.Engine.Policies;
 
 namespace CarServer.Rpc.Methods;
 
@@ -11,22 +12,28 @@ internal static class SessionMethods
 {
     public static readonly Method[] Rows =
     [
-        Method.Row("session.init", "{ tools, policies? }", "Registers tools and policies; all of them or none.",
+        Method.Row("session.init", "{ tools, policies? }", "Registers tools, and policies as `policy.register` does; all of them or none.",
             SessionMethodsJson.Default.SessionInitParams, SessionMethodsJson.Default.SessionInitResult, Init),
     ];
 
     internal static SessionInitResult Init(Call call, SessionInitParams p)
     {
-        // No rule is known to this daemon, and a policy that were taken without being enforced would be worse than an error.
-        if (p.Policies is [var policy, ..]) throw new RefusedException($"unknown policy rule '{policy?.Rule}'");
-        return new SessionInitResult(call.Session.ClientId, call.Session.Runtime.Tools.Register(p.Tools), 0);
+        // Policies first: from the moment a tool can be called, what forbids it holds.
+        PolicyRegistry policies = call.Session.Runtime.Policies;
+        IReadOnlyList<Policy> added = policies.Register(p.Policies ?? []);
+        try
+        {
+            return new SessionInitResult(call.Session.ClientId, call.Session.Runtime.Tools.Register(p.Tools), added.Count);
+        }
+        catch (RefusedException)
+        {
+            policies.Withdraw(added);
+            throw;
+        }
     }
 }
 
-internal sealed record SessionInitParams(List<ToolDefinition> Tools, List<SessionInitPolicy?>? Policies = null);
-
-/// <summary>As much of a policy definition as it takes to name it in an error.</summary>
-internal sealed record SessionInitPolicy(string Rule);
+internal sealed record SessionInitParams(List<ToolDefinition> Tools, List<PolicyDefinition?>? Policies = null);
 
 /// <param name="SessionId">The connection's own id.</param>
 internal sealed record SessionInitResult(string SessionId, int ToolsRegistered, int PoliciesRegistered);

@@ -2,9 +2,12 @@ namespace CarServer.State.Engine;
 
 /// <summary>Which actions have to wait for which: the levels that a proposal runs in (protocol 10.2).</summary>
 /// <param name="Levels">Indexes into the actions, ascending within a level. Every action is in exactly one.</param>
-/// <param name="HasCycle">True when some order had to be broken; the smallest index was then taken first.</param>
-internal sealed record ActionGraph(IReadOnlyList<int[]> Levels, bool HasCycle)
+/// <param name="Broken">Actions of a cycle that were taken before what they wait for: each time the smallest index left.</param>
+internal sealed record ActionGraph(IReadOnlyList<int[]> Levels, IReadOnlyList<int> Broken)
 {
+    /// <summary>True when some order had to be broken.</summary>
+    public bool HasCycle => Broken.Count > 0;
+
     /// <remarks>
     /// An edge goes from the last writer of a key before its reader, from a state write to the next one of the same key, and from each
     /// id in <c>dependencies</c>. Takes time in proportion to actions and edges, but for sorting the levels.
@@ -57,16 +60,16 @@ internal sealed record ActionGraph(IReadOnlyList<int[]> Levels, bool HasCycle)
         int[] waitsFor = edges.Incoming;
         var levels = new List<int[]>();
         var placed = new bool[waitsFor.Length];
-        bool cycle = false;
+        var broken = new List<int>();
         int smallestLeft = 0;
         List<int> ready = [.. Enumerable.Range(0, waitsFor.Length).Where(i => waitsFor[i] == 0)];
         for (int left = waitsFor.Length; left > 0; left -= levels[^1].Length)
         {
             if (ready.Count == 0)
             {
-                cycle = true;
                 while (placed[smallestLeft]) smallestLeft++;
                 ready.Add(smallestLeft);
+                broken.Add(smallestLeft);
             }
             int[] level = [.. ready];
             Array.Sort(level);
@@ -82,7 +85,7 @@ internal sealed record ActionGraph(IReadOnlyList<int[]> Levels, bool HasCycle)
                 }
             }
         }
-        return new ActionGraph(levels, cycle);
+        return new ActionGraph(levels, broken);
     }
 
     /// <summary>Outgoing edges as linked lists in one array: nothing is allocated for an action that has none.</summary>

@@ -1,12 +1,13 @@
 using System.Runtime.InteropServices;
 using CarServer.RunStore;
+using CarServer.State.Engine.Policies;
 using CarServer.State.Events;
 
 namespace CarServer.State.Engine;
 
 /// <summary>The way of one action from first look to result (protocol 10.3).</summary>
 /// <remarks>One per proposal; its actions may run concurrently. An action that has nothing to wait for ends before the call returns, without a task.</remarks>
-internal sealed class ActionPipeline(Runtime runtime, string proposalId, string? tenant, StateUndo? undo, CancellationToken abandoned)
+internal sealed class ActionPipeline(Runtime runtime, string proposalId, string? tenant, PolicyScope? session, StateUndo? undo, CancellationToken abandoned)
 {
     private readonly ActionAttempts _attempts = new(runtime, proposalId, tenant, abandoned);
 
@@ -22,6 +23,7 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
             return Succeed(action, remembered, EventKind.ActionDeduplicated, started);
 
         if (ActionValidation.Problem(action, tenant, runtime.State, runtime.Tools) is { } problem) return Reject(action, problem, started);
+        if (Violations(action) is { } violations) return Deny(action, violations, started);
         Record(EventKind.ActionValidated, action);
 
         Record(EventKind.ActionExecuting, action);
@@ -55,10 +57,25 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
         return Ended(action, ActionStatus.Rejected, started) with { Error = error };
     }
 
+    /// <summary>Null when no policy says no, and at once when there is none.</summary>
+    private List<Violation>? Violations(AgentAction action) => runtime.Policies.Count(session) == 0 ? null
+        : runtime.Policies.Check(new PolicySubject(action, tenant, runtime.State, runtime.Clock), session);
+
+    private ActionResult Deny(AgentAction action, List<Violation> violations, long started)
+    {
+        foreach (Violation violation in violations)
+        {
+            runtime.Events.Record(EventKind.PolicyViolation, action.Id, proposalId,
+                new("tool", action.Tool), new("policy_name", violation.PolicyName), new("reason", violation.Reason));
+        }
+        return Reject(action, Violation.Join(violations), started) with { RejectedByPolicy = true };
+    }
+
     private ActionResult Fail(AgentAction action, string? error, long started)
     {
-        Record(EventKind.ActionFailed, action, error);
-        return Ended(action, ActionStatus.Failed, started) with { Error = error };
+        ActionResult result = Ended(action, ActionStatus.Failed, started) with { Error = error };
+        RecordEnd(EventKind.ActionFailed, action, result);
+        return result;
     }
 
     /// <summary>Applies the action's effects, all or none; where the state refuses them, the action has failed after all.</summary>
@@ -67,8 +84,9 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
         int count = action.ExpectedEffects.Count + (WritesOwnKey(action) ? 1 : 0);
         if (count == 0)
         {
-            Record(kind, action);
-            return Ended(action, ActionStatus.Succeeded, started) with { Output = output };
+            ActionResult result = Ended(action, ActionStatus.Succeeded, started) with { Output = output };
+            RecordEnd(kind, action, result);
+            return result;
         }
 
         StateTransition single = default;
@@ -81,14 +99,15 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
         {
             return Fail(action, refused.Message, started);
         }
-        Record(kind, action);
+        ActionResult ended = Ended(action, ActionStatus.Succeeded, started);
+        RecordEnd(kind, action, ended);
         var changes = new Dictionary<string, RawJson>(count, StringComparer.Ordinal);
         foreach (StateTransition transition in written)
         {
             changes[transition.Key] = transition.NewValue;
             runtime.RecordStateChange(tenant, transition, action.Id, proposalId);
         }
-        return Ended(action, ActionStatus.Succeeded, started) with { Output = output, StateChanges = changes };
+        return ended with { Output = output, StateChanges = changes };
     }
 
     /// <summary>A write whose key is an expected effect, too, would be overwritten at once: the effect stands for both.</summary>
@@ -119,4 +138,9 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
     /// <summary>Every event of a tool call carries its tool; other actions have none.</summary>
     private void Record(EventKind kind, AgentAction action, string? error = null) =>
         runtime.Events.Record(kind, action.Id, proposalId, new("tool", action.Tool), new("error", error));
+
+    /// <summary>The end of an action that was dispatched, or did not need to be.</summary>
+    private void RecordEnd(EventKind kind, AgentAction action, ActionResult result) =>
+        runtime.Events.Record(kind, action.Id, proposalId, new("tool", action.Tool), new("error", result.Error),
+            new(EventKeys.DurationMs, Math.Round(result.DurationMs, 3)));
 }

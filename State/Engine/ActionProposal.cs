@@ -30,7 +30,10 @@ internal sealed record ActionProposal
 
     /// <summary>Refuses what cannot be run as a whole; whatever concerns one action only becomes that action's result instead.</summary>
     /// <exception cref="RefusedException">Too many actions, an id twice or too long, a <c>null</c> where a value belongs.</exception>
-    public void Check()
+    public void Check() => Check(idsMayRepeat: false);
+
+    /// <param name="idsMayRepeat">For who reports that in a way of its own.</param>
+    internal void Check(bool idsMayRepeat)
     {
         if (Actions.Count > EngineLimits.MaxActions) throw Invalid($"a proposal may have at most {EngineLimits.MaxActions} actions, got {Actions.Count}");
         if (Id.Length > EngineLimits.MaxIdChars) throw Invalid($"proposal id is longer than {EngineLimits.MaxIdChars} characters");
@@ -39,7 +42,7 @@ internal sealed record ActionProposal
         {
             if (Actions[i] is not { } action) throw Invalid($"actions[{i}] is null");
             if (action.Id.Length > EngineLimits.MaxIdChars) throw Invalid($"id of actions[{i}] is longer than {EngineLimits.MaxIdChars} characters");
-            if (!ids.Add(action.Id)) throw Invalid($"duplicate action id '{action.Id}'");
+            if (!ids.Add(action.Id) && !idsMayRepeat) throw Invalid($"duplicate action id '{action.Id}'");
             if (action.Problem() is { } problem) throw Invalid($"action '{action.Id}': {problem}");
         }
     }

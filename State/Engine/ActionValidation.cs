@@ -12,22 +12,33 @@ internal static class ActionValidation
         ?? PreconditionProblem(action, tenant, state)
         ?? DependencyProblem(action, tenant, state);
 
-    private static string? ToolProblem(AgentAction action, ToolRegistry tools)
+    /// <summary>Whether an action's error says that it was rejected here, as far as its words tell: a recorded run has nothing else.</summary>
+    internal static bool IsRejection(string error) =>
+        error == NoTool
+        || (error.StartsWith("tool '", StringComparison.Ordinal) && (error.EndsWith("' is not registered", StringComparison.Ordinal) || error.Contains("' parameter validation: ", StringComparison.Ordinal)))
+        || error.StartsWith("missing required parameter '", StringComparison.Ordinal)
+        || error.StartsWith("precondition failed: state['", StringComparison.Ordinal)
+        || (error.StartsWith("state dependency '", StringComparison.Ordinal) && error.EndsWith("' not found", StringComparison.Ordinal));
+
+    /// <summary>What is said of a tool call without a tool.</summary>
+    internal const string NoTool = "tool_call action has no tool specified";
+
+    internal static string? ToolProblem(AgentAction action, ToolRegistry tools)
     {
-        if (action.Tool is not { } tool) return "tool_call action has no tool specified";
+        if (action.Tool is not { } tool) return NoTool;
         return tools.Find(tool) is { } registered
             ? registered.Parameters.Problem(tool, action.Parameters)
             : $"tool '{tool}' is not registered";
     }
 
-    private static string? OperandProblem(AgentAction action, string? tenant)
+    internal static string? OperandProblem(AgentAction action, string? tenant)
     {
         if (action.Operands.Key is { } key) return action.Type == ActionType.StateWrite ? StateStore.KeyProblem(tenant, key) : null;
         string type = action.Type switch { ActionType.StateWrite => "state_write", ActionType.StateRead => "state_read", _ => "assertion" };
         return $"{type} action needs parameters.key, a string";
     }
 
-    private static string? EffectProblem(AgentAction action, string? tenant)
+    internal static string? EffectProblem(AgentAction action, string? tenant)
     {
         foreach (string key in action.ExpectedEffects.Keys)
         {

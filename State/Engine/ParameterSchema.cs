@@ -18,6 +18,9 @@ internal sealed class ParameterSchema
         _types = types;
     }
 
+    /// <summary>False when any object fits.</summary>
+    public bool DeclaresAnything => _required.Length > 0 || _types.Count > 0;
+
     /// <summary>Reads a schema; on false <paramref name="problem"/> says what is wrong with it.</summary>
     public static bool TryParse(RawJson schema, out ParameterSchema parsed, out string problem)
     {
@@ -84,7 +87,7 @@ internal sealed class ParameterSchema
     /// <summary>Why <paramref name="parameters"/>, an object, do not fit, or null. Names keys and types, never a value.</summary>
     public string? Problem(string tool, RawJson parameters)
     {
-        if (_required.Length == 0 && _types.Count == 0) return null;
+        if (!DeclaresAnything) return null;
         string? mismatch = null;
         var present = new HashSet<string>(StringComparer.Ordinal);
         Utf8JsonReader reader = parameters.Reader();

@@ -7,6 +7,9 @@ namespace CarServer.State.Engine;
 /// <summary>The operators of preconditions and assertions (protocol 10.1).</summary>
 internal static class Preconditions
 {
+    /// <summary>Whether there is such an operator.</summary>
+    public static bool IsOperator(string op) => op is "exists" or "not_exists" or "eq" or "neq" or "contains" or "gt" or "lt" or "gte" or "lte";
+
     /// <summary>Why the condition does not hold, or null when it does. Never shows a value: state may hold secrets.</summary>
     /// <param name="present">False when the key is not in the state; <paramref name="actual"/> then means nothing.</param>
     public static string? Problem(string op, bool present, RawJson actual, RawJson expected) => op switch

@@ -1,4 +1,5 @@
 using CarServer.RunStore;
+using CarServer.State.Engine.Policies;
 using CarServer.State.Events;
 
 namespace CarServer.State.Engine;
@@ -6,9 +7,13 @@ namespace CarServer.State.Engine;
 /// <summary>One execution of one proposal: its levels, what a bad action means for the rest, rollback, cost (protocol 10.2 to 10.4).</summary>
 internal sealed class ProposalRun
 {
+    /// <summary>What the error of an action that was never looked at begins with.</summary>
+    internal const string Skipped = "skipped: ";
+
     private readonly Runtime _runtime;
     private readonly ActionProposal _proposal;
     private readonly string? _tenant;
+    private readonly PolicyScope? _session;
     private readonly CancellationToken _abandoned;
     private readonly StateUndo? _undo;
     private readonly ActionPipeline _pipeline;
@@ -18,15 +23,16 @@ internal sealed class ProposalRun
     private string? _stopped;
     private bool _rollBack;
 
-    public ProposalRun(Runtime runtime, ActionProposal proposal, string? tenant, CancellationToken abandoned)
+    public ProposalRun(Runtime runtime, ActionProposal proposal, string? tenant, PolicyScope? session, CancellationToken abandoned)
     {
         _runtime = runtime;
         _proposal = proposal;
         _tenant = tenant;
+        _session = session;
         _abandoned = abandoned;
         // Only a failure with `abort` ever rolls back; without one nothing has to be remembered.
         if (proposal.Actions.Exists(action => action.FailureBehavior == FailureBehavior.Abort)) _undo = new StateUndo();
-        _pipeline = new ActionPipeline(runtime, proposal.Id, tenant, _undo, abandoned);
+        _pipeline = new ActionPipeline(runtime, proposal.Id, tenant, session, _undo, abandoned);
         _results = new ActionResult?[proposal.Actions.Count];
     }
 
@@ -45,7 +51,9 @@ internal sealed class ProposalRun
             }
             SkipTheRest();
             if (_rollBack && _undo is { } undo) RollBack(undo);
-            return new ProposalResult(_proposal.Id, _results!, Cost(started));
+            CostSummary cost = Cost(started);
+            RecordCompletion(cost);
+            return new ProposalResult(_proposal.Id, _results!, cost);
         }
         finally
         {
@@ -102,14 +110,14 @@ internal sealed class ProposalRun
     /// <summary>A tool's reply continues its proposal on the read loop that brought it. One that may not stay there goes elsewhere with what is left.</summary>
     private async ValueTask LeaveTheReadLoopAsync()
     {
-        if (!_runtime.MayRunInline(_proposal)) await Task.Yield();
+        if (!_runtime.MayRunInline(_proposal, _session)) await Task.Yield();
     }
 
     private bool IsStopped
     {
         get
         {
-            if (_stopped is null && _abandoned.IsCancellationRequested) _stopped = "skipped: the request was abandoned";
+            if (_stopped is null && _abandoned.IsCancellationRequested) _stopped = Skipped + "the request was abandoned";
             return _stopped is not null;
         }
     }
@@ -119,7 +127,7 @@ internal sealed class ProposalRun
     {
         if (result.Status == ActionStatus.Succeeded || action.FailureBehavior == FailureBehavior.Skip) return;
         bool failed = result.Status == ActionStatus.Failed;
-        _stopped ??= $"skipped: action '{action.Id}' {(failed ? "failed" : "was rejected")}";
+        _stopped ??= $"{Skipped}action '{action.Id}' {(failed ? "failed" : "was rejected")}";
         _rollBack |= failed && action.FailureBehavior == FailureBehavior.Abort;
     }
 
@@ -148,6 +156,11 @@ internal sealed class ProposalRun
         }
         _runtime.Successes.Forget(forgotten);
     }
+
+    private void RecordCompletion(CostSummary cost) =>
+        _runtime.Events.Record(EventKind.ProposalCompleted, null, _proposal.Id, new("tenant", _tenant), new("executed", cost.ActionsExecuted),
+            new("skipped", cost.ActionsSkipped), new("rejected", cost.ActionsRejected), new("tool_calls", cost.ToolCalls), new("retries", cost.Retries),
+            new("rolled_back", _rollBack), new(EventKeys.DurationMs, Math.Round(cost.TotalDurationMs, 3)));
 
     private CostSummary Cost(long started)
     {

@@ -12,19 +12,33 @@ internal readonly struct EventField
     /// </summary>
     public const int MaxValueBytes = 4_096;
 
-    private readonly string _name;
     private readonly string? _text;
     private readonly RawJson _json;
-    private readonly long? _number;
+    private readonly long _bits;
+    private readonly NumberKind _number;
 
-    public EventField(string name, string? text) => (_name, _text) = (name, text);
-    public EventField(string name, RawJson json) => (_name, _json) = (name, json);
-    public EventField(string name, long number) => (_name, _number) = (name, number);
+    public EventField(string name, string? text) => (Name, _text) = (name, text);
+    public EventField(string name, RawJson json) => (Name, _json) = (name, json);
+    public EventField(string name, long number) => (Name, _bits, _number) = (name, number, NumberKind.Whole);
+    public EventField(string name, double number) => (Name, _bits, _number) = (name, BitConverter.DoubleToInt64Bits(number), NumberKind.Real);
+    public EventField(string name, bool value) => (Name, _bits, _number) = (name, value ? 1 : 0, NumberKind.Truth);
+
+    private enum NumberKind : byte { None, Whole, Real, Truth }
+
+    public string Name { get; }
+
+    /// <summary>Null when the value is none.</summary>
+    public string? Text => _text;
+
+    /// <summary>The value as a number, truth as 1 and 0; 0 when it is none.</summary>
+    public double Number => _number == NumberKind.Real ? BitConverter.Int64BitsToDouble(_bits) : _bits;
 
     internal void WriteTo(Utf8JsonWriter data)
     {
-        if (_text is not null) data.WriteString(_name, Short(_text));
-        else if (_number is { } number) data.WriteNumber(_name, number);
+        if (_text is not null) data.WriteString(Name, Short(_text));
+        else if (_number == NumberKind.Whole) data.WriteNumber(Name, _bits);
+        else if (_number == NumberKind.Real) data.WriteNumber(Name, Number);
+        else if (_number == NumberKind.Truth) data.WriteBoolean(Name, _bits != 0);
         else if (!_json.IsAbsent) WriteJson(data);
     }
 
@@ -33,10 +47,10 @@ internal readonly struct EventField
     {
         if (_json.Utf8.Length > MaxValueBytes)
         {
-            data.WriteNumber(_name + "_bytes", _json.Utf8.Length);
+            data.WriteNumber(Name + "_bytes", _json.Utf8.Length);
             return;
         }
-        data.WritePropertyName(_name);
+        data.WritePropertyName(Name);
         data.WriteRawValue(_json.Utf8, skipInputValidation: true);
     }
 

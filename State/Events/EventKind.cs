@@ -4,7 +4,7 @@ using CarServer.RunStore;
 
 namespace CarServer.State.Events;
 
-/// <summary>The kinds of events at the protocol's baseline (12.2). Readers of a journal must expect kinds they do not know.</summary>
+/// <summary>The kinds of events: those of the protocol's baseline, then those of later versions (12.2). Readers of a journal must expect kinds they do not know.</summary>
 [JsonConverter(typeof(SnakeCaseEnum<EventKind>))]
 internal enum EventKind
 {
@@ -14,6 +14,11 @@ internal enum EventKind
     ReplanAttempted, ReplanProposalReceived, ReplanRejected, ReplanExhausted,
     VoiceFastTurnStarted, VoiceFastTurnEnded, VoiceSidecarResolved, VoiceSidecarFailed, VoiceSidecarTimedOut, VoiceTurnCancelled,
     VoiceBridgePlayed, SessionScope,
+
+    RunStarted, RunCancellationRequested, RunCancellationResult, ProposalCompleted, StateCommitted, CandidatePromoted, CandidateRejected,
+    ProactiveMemoryMaintained, ProactiveMemoryIntervention, GateAccepted, GateRejected, ModelFallback, PermissionDecision, ApprovalRecorded,
+    BranchDecision, AlternativeRejected, InferenceMetered, TransactionConflict, AdmissionGateDecision, ToolReceiptHallucination,
+    GoalEvaluated, TurnCompleted, RunCompleted,
 }
 
 internal static class EventKinds
@@ -23,4 +28,11 @@ internal static class EventKinds
 
     /// <summary>The kind as the wire and the journal spell it.</summary>
     public static JsonEncodedText Word(this EventKind kind) => Words[(int)kind];
+
+    /// <summary>The kind of this word; null when it is none that this daemon knows.</summary>
+    public static EventKind? Find(string word)
+    {
+        int at = Array.FindIndex(Words, known => known.ToString() == word);
+        return at < 0 ? null : (EventKind)at;
+    }
 }

@@ -11,14 +11,8 @@ namespace CarServer.State.Events;
 /// in memory: both are slices of the same chunk, which is never written to again below its end. The journal file is made with the first
 /// event. A crash of the process may lose what was not yet flushed to the appender; a write that fails is the appender's to report.
 /// </remarks>
-internal sealed class EventLog(string journalPath, Appender appender, TimeProvider clock)
+internal sealed partial class EventLog(string journalPath, Appender appender, TimeProvider clock)
 {
-    /// <summary>Events kept in memory: a proposal of two thousand actions can still be looked at whole.</summary>
-    public const int MaxEvents = 10_000;
-
-    /// <summary>Bytes of the events kept in memory: about what <see cref="MaxEvents"/> of the usual two hundred bytes take. The journal has the rest.</summary>
-    public const int MaxBytes = 2 * 1024 * 1024;
-
     /// <summary>A session that logs little keeps little; one that logs much gets chunks that double up to <see cref="LargestChunk"/>.</summary>
     private const int FirstChunk = 1_024;
 
@@ -29,24 +23,19 @@ internal sealed class EventLog(string journalPath, Appender appender, TimeProvid
     [ThreadStatic] private static Utf8JsonWriter? t_writer;
 
     private readonly Lock _lock = new();
-    private readonly Queue<ReadOnlyMemory<byte>> _latest = new();
-    private long _latestBytes;
+    private readonly EventMemory _memory = new();
+    private readonly EventTotals _totals = new();
+    private EventRetention _retention = new();
+    private EventChain? _chain;
     private byte[] _chunk = [];
     private int _flushed;
     private int _end;
     private AppendFile? _journal;
 
-    /// <summary>Events in memory now.</summary>
-    public int Count
-    {
-        get { lock (_lock) return _latest.Count; }
-    }
-
-    /// <summary>The events in memory, oldest first, each one compact JSON object without its newline.</summary>
-    public ReadOnlyMemory<byte>[] Latest()
-    {
-        lock (_lock) return [.. _latest];
-    }
+    /// <summary>Lines of the journal, and the number at which it is worth looking whether it can be compacted.</summary>
+    private long _journalLines;
+    private long _compactAt = long.MaxValue;
+    private Task? _compaction;
 
     /// <summary>Records one event and hands it to the journal at once.</summary>
     public void Log(EventKind kind, string? actionId, string? proposalId, params ReadOnlySpan<EventField> data)
@@ -60,13 +49,24 @@ internal sealed class EventLog(string journalPath, Appender appender, TimeProvid
     {
         lock (_lock)
         {
-            ReadOnlySpan<byte> line = Encode(kind, actionId, proposalId, data);
-            if (_chunk.Length - _end < line.Length) NewChunk(line.Length);
-            line.CopyTo(_chunk.AsSpan(_end));
-            _latest.Enqueue(_chunk.AsMemory(_end, line.Length - 1));
-            _latestBytes += line.Length;
-            _end += line.Length;
-            while (_latest.Count > MaxEvents || (_latestBytes > MaxBytes && _latest.Count > 1)) _latestBytes -= _latest.Dequeue().Length + 1;
+            DateTime now = Now;
+            ReadOnlyMemory<byte> line = Encode(kind, actionId, proposalId, data, now);
+            Span<byte> end = stackalloc byte[EventChain.SealBytes];
+            int endLength = _chain?.Seal(line, end) ?? 0;
+            "}\n"u8.CopyTo(end[endLength..]);
+            endLength += 2;
+
+            int length = line.Length - 1 + endLength;
+            if (_chunk.Length - _end < length) NewChunk(length);
+            line.Span[..^1].CopyTo(_chunk.AsSpan(_end));
+            end[..endLength].CopyTo(_chunk.AsSpan(_end + line.Length - 1));
+            _memory.Add(new LoggedEvent(_chunk.AsMemory(_end, length - 1), now, kind));
+            _end += length;
+            _totals.Add(kind, data);
+            _journalLines++;
+            if (!_retention.IsLimited) return;
+            Prune(now);
+            if (_journalLines >= _compactAt) BeginCompaction();
         }
     }
 
@@ -75,6 +75,11 @@ internal sealed class EventLog(string journalPath, Appender appender, TimeProvid
     {
         lock (_lock) FlushLocked();
     }
+
+    private DateTime Now => clock.GetUtcNow().UtcDateTime;
+
+    /// <summary>Drops from memory what the retention does not keep.</summary>
+    private int Prune(DateTime now) => _memory.DropBefore(_retention.Cutoff(now)) + _memory.Truncate(_retention.MaxEvents ?? long.MaxValue);
 
     private void FlushLocked()
     {
@@ -93,8 +98,8 @@ internal sealed class EventLog(string journalPath, Appender appender, TimeProvid
         _flushed = _end = 0;
     }
 
-    /// <summary>The event with its newline; valid until this thread encodes the next one.</summary>
-    private ReadOnlySpan<byte> Encode(EventKind kind, string? actionId, string? proposalId, ReadOnlySpan<EventField> data)
+    /// <summary>The event without hashes and newline; valid until this thread encodes the next one.</summary>
+    private static ReadOnlyMemory<byte> Encode(EventKind kind, string? actionId, string? proposalId, ReadOnlySpan<EventField> data, DateTime now)
     {
         ArrayBufferWriter<byte> line = t_line ??= new ArrayBufferWriter<byte>(FirstChunk);
         // Relaxed: a journal is read by people, and no browser takes it for markup.
@@ -109,10 +114,9 @@ internal sealed class EventLog(string journalPath, Appender appender, TimeProvid
         writer.WriteStartObject("data"u8);
         foreach (EventField field in data) field.WriteTo(writer);
         writer.WriteEndObject();
-        writer.WriteString("timestamp"u8, clock.GetUtcNow().UtcDateTime);
+        writer.WriteString("timestamp"u8, now);
         writer.WriteEndObject();
         writer.Flush();
-        line.Write("\n"u8);
-        return line.WrittenSpan;
+        return line.WrittenMemory;
     }
 }

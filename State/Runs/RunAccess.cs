@@ -10,6 +10,15 @@ internal static class RunAccess
     public static bool MayRead(ClientSession session, string agentId, AuthState auth) =>
         !auth.IsEnabled || session.IsHost || session.AgentId == agentId;
 
+    /// <summary>Whose runs a caller's estimates rest on: its own agent's; without one, all that it may read.</summary>
+    /// <param name="agentId">Null for every agent.</param>
+    /// <returns>False when it may read nobody's.</returns>
+    public static bool TryScope(ClientSession session, AuthState auth, out string? agentId)
+    {
+        agentId = session.AgentId;
+        return agentId is not null || session.IsHost || !auth.IsEnabled;
+    }
+
     /// <summary>End it: the agent itself, and the connection that started it (protocol 13.5).</summary>
     public static bool MayComplete(ClientSession session, Run run) =>
         session.AgentId == run.AgentId || session.ClientId == run.ClientId;

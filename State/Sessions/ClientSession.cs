@@ -1,4 +1,5 @@
 using CarServer.State.Engine;
+using CarServer.State.Engine.Policies;
 using CarServer.State.Runs;
 
 namespace CarServer.State.Sessions;
@@ -17,6 +18,9 @@ internal sealed class ClientSession(string clientId, IClientChannel channel, Ser
     public string ClientId { get; } = clientId;
 
     public IClientChannel Channel { get; } = channel;
+
+    /// <summary>The operator's policies as they were when the connection came; shared with all that came under the same.</summary>
+    public IReadOnlyList<Policy> OperatorPolicies { get; init; } = [];
 
     /// <summary>Set by a successful <c>session.auth</c>. Meaningless while no auth token is installed: then everybody is authenticated.</summary>
     public volatile bool Authenticated;

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Globalization;
+using CarServer.State.Engine.Policies;
 using Microsoft.Extensions.Logging;
 
 namespace CarServer.State.Sessions;
@@ -15,12 +16,14 @@ internal sealed class SessionRegistry(ServerState state)
 
     public bool IsOpen(string clientId) => _sessions.ContainsKey(clientId);
 
+    /// <exception cref="RefusedException">The operator's policies cannot be read: nobody gets in without them.</exception>
     public ClientSession Open(IClientChannel channel)
     {
+        IReadOnlyList<Policy> operators = state.PolicyFiles.Current();
         while (true)
         {
             string id = Guid.NewGuid().ToString("N", CultureInfo.InvariantCulture)[..12];
-            var session = new ClientSession(id, channel, state);
+            var session = new ClientSession(id, channel, state) { OperatorPolicies = operators };
             if (_sessions.TryAdd(id, session)) return session;
         }
     }

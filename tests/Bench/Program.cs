@@ -34,6 +34,8 @@ foreach (Case one in FrameCases.All().Where(Wanted)) inside.Run(one);
 await using (var dispatch = new DispatchCases())
     foreach (Case one in dispatch.All().Where(Wanted)) inside.Run(one);
 foreach (Case one in StateCases.All().Where(Wanted)) inside.Run(one);
+foreach (Case one in EventCases.All().Where(Wanted)) inside.Run(one);
+foreach (Case one in AnalysisCases.All().Where(Wanted)) inside.Run(one);
 foreach (Case one in RunStoreCases.Durable().Where(Wanted)) inside.Run(one);
 
 if (!File.Exists(Repository.Binary))

@@ -18,6 +18,7 @@ internal sealed class FaultyDisk : Disk
     // Before the real thing; what they throw is the disk's failure.
     public Action<string>? OnOpen { get; set; }
     public Action? OnSetLength { get; set; }
+    public Action? OnRename { get; set; }
     public Action? OnSync { get; set; }
     public Action<string>? OnSyncDirectory { get; set; }
 
@@ -48,6 +49,12 @@ internal sealed class FaultyDisk : Disk
     {
         OnSetLength?.Invoke();
         base.SetLength(file, length);
+    }
+
+    public override void Rename(string path, string newPath)
+    {
+        OnRename?.Invoke();
+        base.Rename(path, newPath);
     }
 
     public override void Sync(SafeFileHandle file)

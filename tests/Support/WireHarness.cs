@@ -27,7 +27,7 @@ internal sealed class WireHarness : IAsyncDisposable
             HandlerTimeout = HandlerTimeout,
             RequireHandshake = true,
         };
-        var upgrade = new Upgrade(messages => new RpcConnection(dispatcher, messages), NullLogger.Instance);
+        var upgrade = new Upgrade(messages => RpcConnection.Begin(dispatcher, messages), NullLogger.Instance);
         _listener = Listener.Unix(_home.In("wire.sock"));
         _server = new Server(Limits.DefaultMaxConnections, NullLogger.Instance);
         _server.Add(_listener, unix => new HeadProtocol(upgrade, new Admission([]), unix, unknownIsForeign: true, NullLogger.Instance), []);

@@ -12,7 +12,7 @@ namespace CarServer.Tests.Unit.Engine;
 /// <summary>The methods' own rules: shapes, errors, all or nothing. Their params come as bytes, as the dispatcher gives them.</summary>
 public sealed class EngineMethodsTests : IAsyncDisposable
 {
-    private static readonly Method[] Rows = [.. StateMethods.Rows, .. ToolsMethods.Rows, .. SessionMethods.Rows, .. ProposalMethods.Rows];
+    private static readonly Method[] Rows = [.. StateMethods.Rows, .. ToolsMethods.Rows, .. SessionMethods.Rows, .. PolicyMethods.Rows, .. ProposalMethods.Rows];
 
     private readonly string _folder = Directory.CreateTempSubdirectory("car-methods-").FullName;
     private readonly FakeChannel _channel = new();
@@ -77,7 +77,16 @@ public sealed class EngineMethodsTests : IAsyncDisposable
     [Arguments("tools.unregister", "{}", "-32602 tools.unregister requires { name }")]
     [Arguments("session.init", """{"tools":[{"name":"a"}]}""", """{"session_id":"0123456789ab","tools_registered":1,"policies_registered":0}""")]
     [Arguments("session.init", """{"tools":[],"policies":[]}""", """{"session_id":"0123456789ab","tools_registered":0,"policies_registered":0}""")]
-    [Arguments("session.init", """{"tools":[{"name":"a"}],"policies":[{"name":"n","rule":"deny_tool","target":"a"}]}""", "-32603 unknown policy rule 'deny_tool'")]
+    [Arguments("session.init", """{"tools":[{"name":"a"}],"policies":[{"name":"n","rule":"deny_tool","target":"a"}]}""", """{"session_id":"0123456789ab","tools_registered":1,"policies_registered":1}""")]
+    [Arguments("session.init", """{"tools":[{"name":"a"}],"policies":[{"name":"n","rule":"dance"}]}""", "-32603 unknown policy rule 'dance'")]
+    [Arguments("session.init", """{"tools":[],"policies":[null]}""", "-32602 policy definition 0 is null")]
+    [Arguments("policy.register", """{"name":"n","rule":"deny_tool","target":"a","value":1,"more":2}""", """{"registered":"n","name":"n","scope":"global"}""")]
+    [Arguments("policy.register", """{"name":"n","rule":"deny_tool"}""", "-32602 policy 'n': rule 'deny_tool' needs target, a string, got none")]
+    [Arguments("policy.register", """{"name":"n","rule":"deny_tool","target":"a","session_id":"s"}""", "-32603 unknown session_id 's': no policy session is open on this connection")]
+    [Arguments("policy.unregister", """{"name":"n"}""", """{"unregistered":"n","removed":0,"scope":"global"}""")]
+    [Arguments("policy.list", "", """{"policies":[],"scope":"global"}""")]
+    [Arguments("policy.list", """{"session_id":"s"}""", "-32603 unknown session_id 's': no policy session is open on this connection")]
+    [Arguments("session.policy.close", """{"session_id":"s"}""", """{"closed":false}""")]
     [Arguments("proposal.submit", """{"proposal":{"actions":[]},"session_id":"s"}""", "-32603 unknown session_id 's': no policy session is open on this connection")]
     [Arguments("proposal.submit", """{"proposal":{"actions":[{"id":"a","type":"assertion"},{"id":"a","type":"assertion"}]}}""", "-32602 duplicate action id 'a'")]
     public async Task Each_method_answers_in_its_own_shape(string method, string parameters, string answer)
@@ -104,6 +113,12 @@ public sealed class EngineMethodsTests : IAsyncDisposable
     [Arguments("tools.register", """[{"name":null}]""")]
     [Arguments("session.init", "{}")]
     [Arguments("state.set", """{"key":1}""")]
+    [Arguments("policy.register", "{}")]
+    [Arguments("policy.register", """{"name":"n"}""")]
+    [Arguments("policy.register", """{"name":"n","rule":"deny_tool","target":7}""")]
+    [Arguments("policy.register", """{"name":null,"rule":"deny_tool","target":"t"}""")]
+    [Arguments("policy.unregister", "{}")]
+    [Arguments("session.policy.close", "{}")]
     [Arguments("proposal.submit", "{}")]
     [Arguments("proposal.submit", """{"proposal":{}}""")]
     [Arguments("proposal.submit", """{"proposal":{"actions":[{"type":"x"}]}}""")]
@@ -131,8 +146,10 @@ public sealed class EngineMethodsTests : IAsyncDisposable
     public async Task A_refused_registration_changes_nothing()
     {
         await Assert.ThrowsAsync<RefusedException>(() => AnswerAsync("tools.register", """[{"name":"a"},{"name":""}]"""));
-        await Assert.ThrowsAsync<RefusedException>(() => AnswerAsync("session.init", """{"tools":[{"name":"a"}],"policies":[{"rule":"x"}]}"""));
+        await Assert.ThrowsAsync<RefusedException>(() => AnswerAsync("session.init", """{"tools":[{"name":"a"}],"policies":[{"name":"n","rule":"x"}]}"""));
+        await Assert.ThrowsAsync<RefusedException>(() => AnswerAsync("session.init", """{"tools":[{"name":""}],"policies":[{"name":"n","rule":"deny_tool","target":"a"}]}"""));
         await Assert.That(await AnswerAsync("tools.list", "{}")).IsEqualTo("""{"tools":[],"count":0}""");
+        await Assert.That(await AnswerAsync("policy.list", "{}")).IsEqualTo("""{"policies":[],"scope":"global"}""");
     }
 
     [Test]

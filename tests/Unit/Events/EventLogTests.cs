@@ -39,19 +39,23 @@ public class EventLogTests
             "proposal_received action_validated action_rejected action_executing action_succeeded action_failed action_skipped action_retrying "
             + "action_deduplicated policy_violation state_changed state_snapshot state_rollback skill_distilled skill_evolved skill_deprecated "
             + "evolution_triggered consolidated replan_attempted replan_proposal_received replan_rejected replan_exhausted voice_fast_turn_started "
-            + "voice_fast_turn_ended voice_sidecar_resolved voice_sidecar_failed voice_sidecar_timed_out voice_turn_cancelled voice_bridge_played session_scope");
+            + "voice_fast_turn_ended voice_sidecar_resolved voice_sidecar_failed voice_sidecar_timed_out voice_turn_cancelled voice_bridge_played session_scope "
+            + "run_started run_cancellation_requested run_cancellation_result proposal_completed state_committed candidate_promoted candidate_rejected "
+            + "proactive_memory_maintained proactive_memory_intervention gate_accepted gate_rejected model_fallback permission_decision approval_recorded "
+            + "branch_decision alternative_rejected inference_metered transaction_conflict admission_gate_decision tool_receipt_hallucination "
+            + "goal_evaluated turn_completed run_completed");
     }
 
     [Test]
     public async Task Memory_keeps_the_latest_and_the_journal_all()
     {
         await using var engine = new TestEngine();
-        for (int i = 0; i < EventLog.MaxEvents + 5; i++) engine.Runtime.Events.Record(EventKind.Consolidated, $"a{i}", null);
+        for (int i = 0; i < EventMemory.MaxEvents + 5; i++) engine.Runtime.Events.Record(EventKind.Consolidated, $"a{i}", null);
         engine.Runtime.Events.Flush();
-        await Assert.That(engine.Runtime.Events.Count).IsEqualTo(EventLog.MaxEvents);
+        await Assert.That(engine.Runtime.Events.Count).IsEqualTo(EventMemory.MaxEvents);
         await Assert.That(engine.Events()[0]).IsEqualTo("consolidated a5");
         string[] journal = await engine.JournalAsync();
-        await Assert.That(journal.Length).IsEqualTo(EventLog.MaxEvents + 5);
+        await Assert.That(journal.Length).IsEqualTo(EventMemory.MaxEvents + 5);
         for (int i = 0; i < journal.Length; i++) await Assert.That(journal[i]).StartsWith($$"""{"kind":"consolidated","action_id":"a{{i}}",""");
     }
 
@@ -61,7 +65,7 @@ public class EventLogTests
         await using var engine = new TestEngine();
         string text = new('x', 1_000);
         for (int i = 0; i < 5_000; i++) engine.Runtime.Events.Record(EventKind.Consolidated, text, null);
-        await Assert.That(engine.Runtime.Events.Latest().Sum(line => line.Length + 1)).IsLessThanOrEqualTo(EventLog.MaxBytes);
+        await Assert.That(engine.Runtime.Events.Latest().Sum(line => line.Length + 1)).IsLessThanOrEqualTo(EventMemory.MaxBytes);
         await Assert.That(engine.Runtime.Events.Count).IsGreaterThan(1_500);
     }
 
@@ -90,7 +94,7 @@ public class EventLogTests
             """);
         await Assert.That(string.Join(", ", engine.Events())).IsEqualTo("proposal_received, action_validated w, action_executing w, action_succeeded w, "
             + "state_changed w, action_validated a, action_executing a, action_succeeded a, action_rejected r, action_validated b, action_executing b, "
-            + "action_failed b, action_skipped s, state_snapshot, state_rollback");
+            + "action_failed b, action_skipped s, state_snapshot, state_rollback, proposal_completed");
         await Assert.That((await engine.JournalAsync()).Length).IsEqualTo(engine.Runtime.Events.Count);
     }
 

@@ -12,6 +12,10 @@ public sealed class MethodTableTests
     private static readonly Dictionary<string, string> RequiredByTheHandler = new()
     {
         ["server.handshake protocol_version"] = "what is missing is answered with -32006, as a wrong version is",
+        ["equivalent proposal_a"] = "one of two spellings",
+        ["equivalent proposal_b"] = "one of two spellings",
+        ["equivalent p1"] = "one of two spellings",
+        ["equivalent p2"] = "one of two spellings",
         ["session.auth token"] = "one of two alternatives",
         ["session.auth host_token"] = "one of two alternatives",
     };

@@ -1,0 +1,72 @@
+namespace CarServer.State.Engine.Analysis;
+
+/// <summary>One of the checks of <c>verify</c>: its name on the wire, and how far it reaches.</summary>
+internal sealed record Check(string Name, string Verifies, string CannotVerify, EvidenceTier Tier = EvidenceTier.DecisionProcedure)
+{
+    public static readonly Check ActionIds = new("action_ids",
+        "every action has an id of its own", "that an id means to others what it means here");
+
+    public static readonly Check ActionCount = new("action_count",
+        "the plan has a usual number of actions", "that a long plan is a bad one");
+
+    public static readonly Check RepeatedCalls = new("repeated_calls",
+        "no tool is called again with identical parameters", "that a repeated call is a mistake: polling repeats on purpose", EvidenceTier.Heuristic);
+
+    public static readonly Check Tools = new("tools",
+        "every tool call names a tool that is registered now", "that the tool will still be registered, and answer, when the plan runs");
+
+    public static readonly Check Parameters = new("parameters",
+        "required parameters are there and declared types fit; keys of the state can be written", "what the schema does not declare, and whether a value makes sense");
+
+    public static readonly Check Preconditions = new("preconditions",
+        "preconditions hold when their action's turn comes", "changes that no action declares");
+
+    public static readonly Check Assertions = new("assertions",
+        "assertions hold when their turn comes", "changes that no action declares");
+
+    public static readonly Check StateDependencies = new("state_dependencies",
+        "every key that an action depends on is there when its turn comes", "that an earlier action really writes what it declares");
+
+    public static readonly Check Ordering = new("dependencies",
+        "dependencies name other actions and can all be kept", "an order that nobody declared");
+
+    public static readonly Check Conflicts = new("write_conflicts",
+        "no key has two writers in no particular order", "writes that are not declared, and writers outside of this plan");
+
+    public static readonly Check StateLimits = new("state_limits",
+        "the state stays within what a session may hold", "what other proposals add meanwhile");
+
+    public static readonly Check[] All =
+        [ActionIds, ActionCount, RepeatedCalls, Tools, Parameters, Preconditions, Assertions, StateDependencies, Ordering, Conflicts, StateLimits];
+}
+
+/// <summary>The issues as they are found: all are counted, the first of each severity are kept.</summary>
+internal sealed class Findings
+{
+    private readonly List<(int Action, Issue Issue)> _kept = [];
+    private readonly Dictionary<Check, int> _byCheck = [];
+    private readonly int[] _bySeverity = new int[3];
+
+    public int Of(Check check) => _byCheck.GetValueOrDefault(check);
+    public int Of(Severity severity) => _bySeverity[(int)severity];
+
+    /// <summary>Issues that are not in the list.</summary>
+    public int LeftOut => _bySeverity.Sum() - _kept.Count;
+
+    public void Add(Check check, int index, AgentAction action, Severity severity, string message)
+    {
+        _byCheck[check] = Of(check) + 1;
+        if (_bySeverity[(int)severity]++ >= AnalysisLimits.MaxIssues) return;
+        _kept.Add((index, new Issue(action.Id, severity, Cut(message), check.Tier)));
+    }
+
+    /// <summary>By action, and for each in the order they were found.</summary>
+    public Issue[] List() => [.. _kept.OrderBy(static kept => kept.Action).Select(static kept => kept.Issue)];
+
+    private static string Cut(string message)
+    {
+        if (message.Length <= AnalysisLimits.MaxMessageChars) return message;
+        int end = AnalysisLimits.MaxMessageChars - 1;
+        return message[..(char.IsHighSurrogate(message[end - 1]) ? end - 1 : end)] + "…";
+    }
+}
