@@ -10,4 +10,7 @@ internal static class FuzzBudget
 
     /// <summary>JSON-RPC envelope inputs of one run.</summary>
     public static int EnvelopeInputs => IsLong ? 1_000_000 : 20_000;
+
+    /// <summary>Proposals that the engine runs beside its reference in one run.</summary>
+    public static int Proposals => IsLong ? 2_000_000 : 100_000;
 }
