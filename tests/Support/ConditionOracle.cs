@@ -38,7 +38,8 @@ internal static class ConditionOracle
         switch (left.ValueKind)
         {
             case JsonValueKind.Number:
-                return left.GetDouble().Equals(right.GetDouble());   // the cases have no two numbers that a double cannot tell apart
+                // A double does not tell neighbours beyond 2^53 apart, and a decimal has no number beyond 10^28.
+                return left.TryGetDecimal(out decimal one) && right.TryGetDecimal(out decimal two) ? one == two : left.GetDouble().Equals(right.GetDouble());
             case JsonValueKind.String:
                 return left.GetString() == right.GetString();
             case JsonValueKind.Array:
