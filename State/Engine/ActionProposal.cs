@@ -43,7 +43,7 @@ internal sealed record ActionProposal
             if (Actions[i] is not { } action) throw Invalid($"actions[{i}] is null");
             if (action.Id.Length > EngineLimits.MaxIdChars) throw Invalid($"id of actions[{i}] is longer than {EngineLimits.MaxIdChars} characters");
             if (!ids.Add(action.Id) && !idsMayRepeat) throw Invalid($"duplicate action id '{action.Id}'");
-            if (action.Problem() is { } problem) throw Invalid($"action '{action.Id}': {problem}");
+            if (action.Problem() is { } problem) throw Invalid($"actions[{i}]: {problem}");
         }
     }
 

@@ -114,6 +114,8 @@ internal sealed record AgentAction
         if (Preconditions.Contains(null!)) return "a precondition is null";
         if (StateDependencies.Contains(null!)) return "a state dependency is null";
         if (Dependencies.Contains(null!)) return "a dependency is null";
+        if (ReadSet.Contains(null!)) return "a key of read_set is null";
+        if (WriteSet.Contains(null!)) return "a key of write_set is null";
         if (Assumptions.Contains(null!)) return "an assumption is null";
         return null;
     }

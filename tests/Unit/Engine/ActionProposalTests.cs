@@ -77,10 +77,12 @@ public partial class ActionProposalTests
     [Test]
     [Arguments("""{"id":"a","type":"assertion"},{"id":"b","type":"assertion"},{"id":"a","type":"assertion"}""", "duplicate action id 'a'")]
     [Arguments("""null""", "actions[0] is null")]
-    [Arguments("""{"id":"a","type":"tool_call","parameters":[1]}""", "action 'a': parameters must be an object")]
-    [Arguments("""{"id":"a","type":"tool_call","preconditions":[null]}""", "action 'a': a precondition is null")]
-    [Arguments("""{"id":"a","type":"tool_call","state_dependencies":[null]}""", "action 'a': a state dependency is null")]
-    [Arguments("""{"id":"a","type":"tool_call","dependencies":[null]}""", "action 'a': a dependency is null")]
+    [Arguments("""{"id":"a","type":"tool_call","parameters":[1]}""", "actions[0]: parameters must be an object")]
+    [Arguments("""{"id":"a","type":"tool_call","preconditions":[null]}""", "actions[0]: a precondition is null")]
+    [Arguments("""{"id":"a","type":"tool_call","state_dependencies":[null]}""", "actions[0]: a state dependency is null")]
+    [Arguments("""{"id":"a","type":"tool_call","dependencies":[null]}""", "actions[0]: a dependency is null")]
+    [Arguments("""{"id":"a","type":"tool_call","read_set":["k",null]}""", "actions[0]: a key of read_set is null")]
+    [Arguments("""{"type":"tool_call","write_set":[null]}""", "actions[0]: a key of write_set is null")]
     public async Task What_cannot_run_as_a_whole_is_refused(string actions, string text)
     {
         RefusedException refused = Assert.Throws<RefusedException>(() => TestEngine.Parse($$"""{"actions":[{{actions}}]}""").Check());
