@@ -114,6 +114,15 @@ internal sealed class RpcPeer : IAsyncDisposable
         finally { _sending.Release(); }
     }
 
+    /// <summary>Sends a text that is no request the daemon could read the id of, one at a time; brings the answer to nobody, whose id is null.</summary>
+    public async Task<JsonElement> SendUnreadableAsync(string text)
+    {
+        var answer = new TaskCompletionSource<JsonElement>(TaskCreationOptions.RunContinuationsAsynchronously);
+        _pending["null"] = answer;
+        await SendTextAsync(text);
+        return await answer.Task;
+    }
+
     /// <summary>Registers tools that take anything.</summary>
     public Task RegisterToolsAsync(params string[] names) =>
         CallAsync("tools.register", $"[{string.Join(',', names.Select(n => $$"""{"name":"{{n}}","description":"a tool of the test","parameters":{ } }"""))}]");
