@@ -72,6 +72,9 @@ internal sealed class EventChain
         private readonly byte[] _expected = new byte[HexBytes + 2];
         private long _lines;
 
+        /// <summary>The first line before any link that is no whole event without hashes: it may have been the first link.</summary>
+        private long? _broken;
+
         /// <summary>Links that are as they were written.</summary>
         public long Verified { get; private set; }
 
@@ -82,12 +85,17 @@ internal sealed class EventChain
         public bool Add(ReadOnlyMemory<byte> line)
         {
             long at = _lines++;
-            bool isLink = EventLine.TryParse(line, out EventLine parsed) && !parsed.Hash.IsEmpty && !parsed.PrevHash.IsEmpty && !parsed.HasMore;
+            bool isEvent = EventLine.TryParse(line, out EventLine parsed) && !parsed.HasMore;
+            bool isLink = isEvent && !parsed.Hash.IsEmpty && !parsed.PrevHash.IsEmpty;
             if (Verified == 0)
             {
-                if (!isLink) return true;
-                // Its predecessor should be the line before, and is none any more.
-                if (at > 0 && !parsed.PrevHash.Span.SequenceEqual("null"u8)) return Tampered(at - 1);
+                if (!isLink)
+                {
+                    if (!isEvent || !parsed.Hash.IsEmpty || !parsed.PrevHash.IsEmpty) _broken ??= at;
+                    return true;
+                }
+                // Its predecessor should stand before it, and is none any more. A newline put into it has made two lines of it.
+                if (at > 0 && !parsed.PrevHash.Span.SequenceEqual("null"u8)) return Tampered(_broken ?? at - 1);
             }
             else if (!isLink || !parsed.PrevHash.Span.SequenceEqual(_last))
             {
