@@ -36,6 +36,20 @@ public sealed class BadProposalTests
         await Assert.That(peer.ToolCalls).IsEmpty();
     }
 
+    [Test]
+    public async Task Parameters_of_a_mebibyte_reach_their_tool_whole()
+    {
+        await using TestDaemon daemon = await TestDaemon.StartAsync();
+        await using RpcPeer peer = await daemon.ConnectAsync();
+        await peer.RegisterToolsAsync("t");
+        string text = new('x', 1024 * 1024);
+        peer.Tools = call => Task.FromResult(call.Parameters.GetProperty("text").GetString() == text ? "true" : "false");
+
+        JsonElement result = await peer.CallAsync("proposal.submit", $$"""{"proposal":{"actions":[{"type":"tool_call","tool":"t","parameters":{"text":"{{text}}"} }]} }""");
+
+        await Assert.That(result.GetProperty("results")[0].GetProperty("output").GetRawText()).IsEqualTo("true");
+    }
+
     private static Task<JsonElement> AskAsync(RpcPeer peer, BadProposal bad) =>
         (bad.Code is -32700 or -32600 ? peer.SendUnreadableAsync($$"""{"jsonrpc":"2.0","method":"proposal.submit","params":{{bad.Params}},"id":1}""") : peer.SendAsync("proposal.submit", bad.Params))
         .Soon($"the answer to {bad.Name}");

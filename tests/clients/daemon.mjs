@@ -23,6 +23,7 @@ export async function startDaemon(...args) {
     get url() { return `ws://127.0.0.1:${daemon.port}/`; },
     get log() { return log; },
     token: () => readFile(path.join(home, 'ai.parslee.car', 'auth-token'), 'utf8'),
+    hostToken: () => readFile(path.join(home, 'ai.parslee.car', 'host-token'), 'utf8'),
     async stop() {
       if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
       await exited;
