@@ -1,4 +1,4 @@
-namespace CarServer.Tests.Unit.Engine.Model;
+namespace CarServer.Tests.Fuzz.Engine;
 
 /// <summary>Draws sessions in which much goes wrong: few keys, few tools, few values, so that actions meet.</summary>
 internal sealed class PlanGenerator(Random random)

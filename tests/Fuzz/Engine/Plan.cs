@@ -1,6 +1,6 @@
 using System.Text;
 
-namespace CarServer.Tests.Unit.Engine.Model;
+namespace CarServer.Tests.Fuzz.Engine;
 
 /// <summary>What one attempt of a tool comes to, and when.</summary>
 /// <param name="Ticks">0: at once, before the call returns.</param>

@@ -1,11 +1,11 @@
 using System.Globalization;
 using CarServer.Tests.Support;
-using CarServer.Tests.Unit.Engine.Model;
+using CarServer.Tests.Fuzz.Engine;
 
-namespace CarServer.Tests.Unit.Engine;
+namespace CarServer.Tests.Fuzz;
 
 /// <summary>The engine beside a reference that is too simple to be wrong: any proposal ends the same way in both.</summary>
-public sealed class EngineModelTests
+public sealed class EngineFuzz
 {
     [Test]
     public async Task Any_proposal_has_the_results_the_events_and_the_state_that_the_protocol_describes()

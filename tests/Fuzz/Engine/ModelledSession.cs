@@ -4,9 +4,10 @@ using CarServer.State.Engine;
 using CarServer.State.Engine.Policies;
 using CarServer.State.Events;
 using CarServer.Tests.Support;
+using CarServer.Tests.Unit.Engine;
 using Microsoft.Extensions.Logging.Abstractions;
 
-namespace CarServer.Tests.Unit.Engine.Model;
+namespace CarServer.Tests.Fuzz.Engine;
 
 /// <summary>A runtime whose tools do what a plan says, when it says so, beside the reference that was given the same plans.</summary>
 internal sealed class ModelledSession : IToolExecutor

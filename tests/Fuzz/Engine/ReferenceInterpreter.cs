@@ -3,7 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using CarServer.Tests.Support;
 
-namespace CarServer.Tests.Unit.Engine.Model;
+namespace CarServer.Tests.Fuzz.Engine;
 
 /// <summary>
 /// The engine once more, from the words of protocol 8.3, 10.2 and 10.3 and with no thought for its speed: plain maps, all pairs, a
