@@ -86,7 +86,7 @@ public sealed class ConformanceTests
         await Assert.That(string.Concat(ends)).IsEmpty();
     }
 
-    /// <summary>Every status has its word; at the end of an action it is one of four.</summary>
+    /// <summary>The cases above see the four in which an action can end.</summary>
     [Test]
     public async Task The_seven_statuses_are_named_in_the_description_of_the_protocol()
     {

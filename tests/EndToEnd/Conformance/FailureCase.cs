@@ -109,23 +109,27 @@ internal sealed record FailureCase(string Behavior, int MaxRetries, Outcome Outc
         _ => "tool_call action has no tool specified",
     };
 
-    /// <summary>A line for each action, one for the cost, one for the state.</summary>
+    /// <summary>The actions in their order, each with the key that it writes and its output for a success.</summary>
+    private IEnumerable<(string Name, string Status, string Key, string Output)> Ends()
+    {
+        if (HasBefore) yield return ("before", "succeeded", "b", "\"done\"");
+        yield return ("subject", Status, "s", $"\"attempt {Attempts}\"");
+        if (HasAfter) yield return ("after", AfterStatus, "a", "\"done\"");
+        if (HasLater) yield return ("later", LaterStatus, "l", "null");
+    }
+
+    /// <summary>A line for each action, then cost, state, the subject's attempts and events, the proposal's end, and what asking again brings.</summary>
     private string Expected()
     {
-        int Count(string status) => Statuses().Count(one => one == status);
-        IEnumerable<string> Statuses() => [.. HasBefore ? ["succeeded"] : (string[])[], Status, .. HasAfter ? [AfterStatus] : (string[])[], .. HasLater ? [LaterStatus] : (string[])[]];
-        string Line(string name, string status, string key, string output) =>
-            $"{name} {status}{(status == "succeeded" && RollsBack ? " rolled_back" : "")} {(status == "succeeded" ? $"{output} {{\"{key}\":1}}" : "null {}")}\n";
-        int peers = (HasBefore ? 1 : 0) + (HasAfter && AfterStatus == "succeeded" ? 1 : 0);
-        int calls = Outcome == Outcome.FalseAssertion ? 0 : Attempts;
-        string[] kept = RollsBack ? [] : [.. HasAfter && AfterStatus == "succeeded" ? ["\"a\":1"] : (string[])[], .. HasBefore ? ["\"b\":1"] : (string[])[], .. HasLater && LaterStatus == "succeeded" ? ["\"l\":1"] : (string[])[], .. Succeeds ? ["\"s\":1"] : (string[])[]];
-        return (HasBefore ? Line("before", "succeeded", "b", "\"done\"") : "")
-            + Line("subject", Status, "s", $"\"attempt {Attempts}\"")
-            + (HasAfter ? Line("after", AfterStatus, "a", "\"done\"") : "")
-            + (HasLater ? Line("later", LaterStatus, "l", "null") : "")
-            + $"tool_calls {peers + calls} executed {Count("succeeded") + Count("failed")} skipped {Count("skipped")} rejected {Count("rejected")} retries {Math.Max(Attempts - 1, 0)}\n"
+        (string Name, string Status, string Key, string Output)[] ends = [.. Ends()];
+        int Count(string status) => ends.Count(end => end.Status == status);
+        int attempts = Outcome == Outcome.FalseAssertion ? 0 : Attempts;
+        int peers = ends.Count(end => end is { Name: "before" or "after", Status: "succeeded" });
+        IEnumerable<string> kept = RollsBack ? [] : ends.Where(end => end.Status == "succeeded").Select(end => $"\"{end.Key}\":1");
+        return string.Concat(ends.Select(end => $"{end.Name} {end.Status}" + (end.Status == "succeeded" ? $"{(RollsBack ? " rolled_back" : "")} {end.Output} {{\"{end.Key}\":1}}\n" : " null {}\n")))
+            + $"tool_calls {peers + attempts} executed {Count("succeeded") + Count("failed")} skipped {Count("skipped")} rejected {Count("rejected")} retries {Math.Max(Attempts - 1, 0)}\n"
             + $"state {string.Join(',', kept.Append("\"init\":0").Order(StringComparer.Ordinal))}\n"
-            + $"attempts {string.Join(' ', Enumerable.Range(1, calls))}\n"
+            + $"attempts {string.Join(' ', Enumerable.Range(1, attempts))}\n"
             + $"events {Events}\n"
             + $"end {(RollsBack ? "state_snapshot state_rollback" : "-")}\n"
             + (HasBefore ? $"again {(RollsBack ? "action_validated action_executing action_succeeded state_changed" : "action_deduplicated state_changed")}\n" : "");
