@@ -235,7 +235,7 @@ internal sealed class Daemon : IAsyncDisposable
     {
         if (_secrets.Count == 0) return;
         OwnDirectory(_options.TokenDirectory);
-        foreach ((string path, string token) in _secrets) OrCannotStart($"cannot write {path}", 
+        foreach ((string path, string token) in _secrets) OrCannotStart($"cannot write {path}",
             // Not made durable: the token is of this launch, and what a loss of power leaves is written anew by the next one.
             () => PrivateFiles.Replace(path, Encoding.UTF8.GetBytes(token), durable: false));
     }

@@ -34,7 +34,7 @@ internal sealed class ApprovalLedger(string path, Appender appender, bool mayWri
             lock (_reading)
             {
                 if (_last.Of == now) return _last;
-                bool hasGrown = now.Length == _grownTo && now.Identity == _last.Of.Identity;
+                bool hasGrown = now.Length == _grownTo && now.Length > _last.Of.Length && now.Identity == _last.Of.Identity;
                 _grownTo = -1;   // once: of the same length it is something else the next time
                 return _last = Read(now, hasGrown ? _last : null);
             }

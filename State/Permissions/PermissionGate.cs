@@ -12,12 +12,15 @@ internal sealed record PermissionDecision(
     Reversibility Reversibility, [property: JsonConverter(typeof(TierWord))] string Granted,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Reason = null)
 {
+    /// <summary>What events call this gate.</summary>
+    public const string Gate = "permission_tier";
+
     [JsonIgnore]
     public bool IsAllowed => Decision == VerdictWord.Allow;
 
     public void Record(EventLog events, AgentAction action, string? proposalId, string? caller = null, string? tenant = null) =>
         events.Record(EventKind.PermissionDecision, ActionId, proposalId, new("caller", caller), new("tenant", tenant), new("tool", action.Tool),
-            new("decision", Decision), new("required", Required), new("granted", Granted), new("fingerprint", Fingerprint));
+            new("gate", Gate), new("decision", Decision), new("required", Required), new("granted", Granted), new("fingerprint", Fingerprint));
 }
 
 /// <summary>Weighs what actions need against what a session was granted and what people decided.</summary>

@@ -10,7 +10,6 @@ namespace CarServer.State.Permissions;
 /// <summary>The gates before a session's proposals, in their order: the permission tier, then whoever supervises (protocol 10.5).</summary>
 internal sealed class ProposalAdmission(ClientSession session, PermissionGate permissions, bool enforcesTiers, SupervisionDesk supervision, EventLog events) : IAdmission
 {
-    private const string TierGate = "permission_tier";
     private const string SupervisionGate = "supervision";
 
     public bool IsNeeded => enforcesTiers || supervision.HasSupervisors;
@@ -20,9 +19,10 @@ internal sealed class ProposalAdmission(ClientSession session, PermissionGate pe
         if (enforcesTiers)
         {
             Blocked? blocked = AskTiers(request);
-            Record(request, TierGate, blocked is null ? "allow" : "deny", blocked?.Reason, null);
-            if (blocked is not null) return Reject(request, TierGate, blocked);
+            Record(request, PermissionDecision.Gate, blocked is null ? "allow" : "deny", blocked?.Reason, null);
+            if (blocked is not null) return Reject(request, PermissionDecision.Gate, blocked);
         }
+        if (supervision.HasSupervisors) events.Flush();   // the journal should not keep back until the decision that there is something to decide
         SupervisionOutcome? outcome = await supervision.AskAsync(request, session.ClientId, abandoned);
         if (outcome is { End: SupervisionOutcome.Abandoned }) return null;
         if (outcome is not null)

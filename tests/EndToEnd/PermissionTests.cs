@@ -77,7 +77,8 @@ public sealed class PermissionTests
         await using RpcPeer peer = await daemon.ConnectAsync();
         await peer.CallAsync("permission.set_tier", """{"tier":"full_access"}""");
         await Assert.That(Single(await EvaluateAsync(peer, Delete)).GetProperty("decision").GetString()).IsEqualTo("needs_approval");
-        await peer.CallAsync("permission.approve", $$"""{"action":{{Delete}} }""");
+        await peer.CallAsync("session.auth", """{"agent_id":"bot"}""");
+        await Assert.That((await peer.CallAsync("permission.approve", $$"""{"action":{{Delete}} }""")).GetProperty("reviewer").GetString()).IsEqualTo("agent:bot");
         await Assert.That(Single(await EvaluateAsync(peer, Delete)).GetProperty("decision").GetString()).IsEqualTo("allow");
         await Assert.That((await peer.CallAsync("permission.evaluate", Proposal(Read)[..^1] + ""","skill":{"deployment_tier":"read_only"} }""")).GetProperty("skill_ceiling").GetString()).IsEqualTo("read_only");
     }

@@ -55,7 +55,7 @@ public sealed class SupervisionTests
         await using TestDaemon daemon = await TestDaemon.StartAsync();
         await using RpcPeer host = await daemon.ConnectHostAsync();
         await host.CallAsync("supervision.subscribe");
-        Task<JsonElement> submitted = SubmitAsync(host, Write);
+        Task<JsonElement> submitted = SubmitAsync(host, """{"type":"state_write","parameters":{"key":"k","\ud800":1} }""");   // half a character is a name, too
         string id = await NextIntentAsync(host);
         await Assert.That((await host.CallAsync("ping")).GetString()).IsEqualTo("pong");
         await DecideAsync(host, id, """{"kind":"allow"}""");
