@@ -164,7 +164,6 @@ public sealed class ApprovalLedgerTests : IAsyncDisposable
         await Assert.That(Open().Current().Count).IsEqualTo(10_000);
         TimeSpan took = Stopwatch.GetElapsedTime(start);
         await Assert.That(took).IsLessThan(TimeSpan.FromSeconds(2));   // some tens of milliseconds; others use this machine, too
-        Console.WriteLine($"10,000 decisions read in {took.TotalMilliseconds:0.0} ms");
     }
 
     private async Task WriteAsync(int lines)

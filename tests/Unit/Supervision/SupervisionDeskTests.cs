@@ -1,4 +1,6 @@
 using System.Text.Json;
+using CarServer.Rpc.JsonRpc;
+using CarServer.Rpc.Methods;
 using CarServer.State;
 using CarServer.State.Engine;
 using CarServer.State.Permissions;
@@ -105,7 +107,7 @@ public sealed class SupervisionDeskTests : IAsyncDisposable
     [Arguments("""{"tools":["git_push"],"sessions":["other"]}""", false)]
     public async Task A_filter_asks_about_tools_sessions_and_what_cannot_be_undone(string filter, bool asked)
     {
-        FakeChannel channel = Supervise(JsonSerializer.Deserialize(filter, CarServer.Rpc.Methods.PermissionMethodsJson.Default.SupervisionFilter)!);
+        FakeChannel channel = Supervise(JsonSerializer.Deserialize(filter, PermissionMethodsJson.Default.SupervisionFilter)!);
         // Both declare the opposite of what their names say: who proposes does not choose who looks.
         string actions = """{"type":"tool_call","tool":"write_file","reversibility":"irreversible"},{"type":"tool_call","tool":"git_push","reversibility":"reversible"}""";
         Task<SupervisionOutcome?> asking = Desk.AskAsync(Request(actions, "scope"), "client", default);
@@ -139,6 +141,20 @@ public sealed class SupervisionDeskTests : IAsyncDisposable
         await Assert.That((await Desk.AskAsync(Request(string.Join(',', Enumerable.Repeat(Call("t"), 2_000))), "c", default))!.End).IsEqualTo(SupervisionOutcome.TooLong);
         Task<SupervisionOutcome?> fits = Desk.AskAsync(Request(Call("t")), "c", default);
         await Assert.That(fits.IsCompleted).IsFalse();
+    }
+
+    /// <summary>What is waited for a decision is not taken from the actions' time.</summary>
+    [Test]
+    public async Task Who_is_asked_about_has_the_time_of_the_decision_on_top()
+    {
+        Method submit = ProposalMethods.Rows.Single();
+        ClientSession submitter = _state.Sessions.Open(new FakeChannel());
+        Supervise();
+        using PendingAnswer pending = MethodCall.Begin(submit, _state, submitter, """{"proposal":{"actions":[{"type":"tool_call","tool":"t","timeout_ms":3600000}]} }""")!;
+        await Assert.That(pending.Deadline(TimeSpan.FromSeconds(1))).IsEqualTo(TimeSpan.FromSeconds(3_600 + 15 + 30));
+        pending.Abandon();
+        await pending.Completion.Soon("the end of the proposal");
+        await Assert.That(Desk.Pending().Intents).IsEmpty();
     }
 
     [Test]
