@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Text;
 using CarServer.Rpc.Http;
 using CarServer.Rpc.JsonRpc;
 using CarServer.Rpc.Methods;
@@ -47,6 +48,8 @@ internal sealed class Daemon : IAsyncDisposable
         _state = ServerState.With(new ServerStateConfig
         {
             JournalDirectory = options.JournalDirectory,
+            Root = options.Root,
+            EnforceTiers = options.EnforceTiers,
             PolicyDirectory = Path.Combine(options.Root, "policies"),
             Durability = options.Durability,
             LoggerFactory = logs,
@@ -232,7 +235,9 @@ internal sealed class Daemon : IAsyncDisposable
     {
         if (_secrets.Count == 0) return;
         OwnDirectory(_options.TokenDirectory);
-        foreach ((string path, string token) in _secrets) OrCannotStart($"cannot write {path}", () => SecretFile.Write(path, token));
+        foreach ((string path, string token) in _secrets) OrCannotStart($"cannot write {path}",
+            // Not made durable: the token is of this launch, and what a loss of power leaves is written anew by the next one.
+            () => PrivateFiles.Replace(path, Encoding.UTF8.GetBytes(token), durable: false));
     }
 
     private static void OwnDirectory(string path) => OrCannotStart($"cannot use the directory {path}", () =>

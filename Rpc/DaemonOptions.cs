@@ -34,6 +34,7 @@ internal sealed record DaemonOptions
     public string? AuthToken { get; init; }
 
     public bool NoApprovals { get; init; }
+    public bool EnforceTiers { get; init; }
     public bool RequireHandshake { get; init; }
 
     /// <summary>Absolute. Default <c>&lt;root&gt;/journals</c>.</summary>

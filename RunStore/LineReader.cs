@@ -3,7 +3,7 @@ using Microsoft.Win32.SafeHandles;
 
 namespace CarServer.RunStore;
 
-/// <summary>The whole lines of a JSONL file from its beginning, one after another, in little memory however large the file is.</summary>
+/// <summary>The whole lines of a JSONL file, one after another, in little memory however large the file is.</summary>
 internal sealed class LineReader : IDisposable
 {
     /// <summary>Bytes of a line that is read; an event has some thousand at most. A longer line is shown as an empty one.</summary>
@@ -19,7 +19,8 @@ internal sealed class LineReader : IDisposable
     private long _at;     // in the file, of the buffer's end
 
     /// <param name="limit">Where reading ends; bytes behind it are not looked at.</param>
-    public LineReader(SafeFileHandle file, long limit) => (_file, _limit) = (file, limit);
+    /// <param name="start">Where the first line begins.</param>
+    public LineReader(SafeFileHandle file, long limit, long start = 0) => (_file, _limit, _at) = (file, limit, start);
 
     /// <summary>Without its '\n'; good until the next call.</summary>
     public ReadOnlyMemory<byte> Line { get; private set; }
@@ -27,10 +28,13 @@ internal sealed class LineReader : IDisposable
     /// <summary>Where the line begins in the file.</summary>
     public long LineStart { get; private set; }
 
+    /// <summary>Where the next line begins: behind this one's '\n'.</summary>
+    public long NextStart => _at - (_end - _start);
+
     /// <summary>False at the end: what is left has no '\n'.</summary>
     public bool TryRead()
     {
-        LineStart = _at - (_end - _start);
+        LineStart = NextStart;
         bool isTooLong = false;
         int searched = 0;
         while (true)

@@ -58,6 +58,29 @@ internal static class PrivateFiles
         if (File.GetUnixFileMode(directory) != DirectoryMode) File.SetUnixFileMode(directory, DirectoryMode);
     }
 
+    /// <summary>Takes the file away from everybody but its owner.</summary>
+    public static void TightenFile(string path)
+    {
+        if (File.GetUnixFileMode(path) != OwnFileMode) File.SetUnixFileMode(path, OwnFileMode);
+    }
+
+    /// <summary>Replaces a file so that a reader finds the old content or the new one, never a part, and nobody but the owner finds either.</summary>
+    /// <param name="durable">Whether the content has to outlive a loss of power.</param>
+    public static void Replace(string path, ReadOnlySpan<byte> content, bool durable)
+    {
+        string temporary = $"{path}.{Environment.ProcessId}.tmp";
+        File.Delete(temporary);   // one that an earlier process left here would keep its own mode
+        FileStreamOptions options = OpenOptions(FileMode.CreateNew);
+        options.UnixCreateMode = OwnFileMode;
+        using (var file = new FileStream(temporary, options))
+        {
+            File.SetUnixFileMode(file.SafeFileHandle, OwnFileMode);
+            file.Write(content);
+            if (durable) StableStorage.Sync(file.SafeFileHandle);
+        }
+        File.Move(temporary, path, overwrite: true);
+    }
+
     /// <summary>Opens a file that is there to be locked, flock(2): together with others or alone, until it is disposed or the process dies.</summary>
     /// <exception cref="IOException">Others are in the way, or it can't be opened. The file stays; only the lock counts.</exception>
     public static FileStream OpenLock(string path, bool alone)

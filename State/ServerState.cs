@@ -3,8 +3,10 @@ using CarServer.State.Auth;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Policies;
 using CarServer.State.Events;
+using CarServer.State.Permissions;
 using CarServer.State.Runs;
 using CarServer.State.Sessions;
+using CarServer.State.Supervision;
 using Microsoft.Extensions.Logging;
 
 namespace CarServer.State;
@@ -24,6 +26,11 @@ internal sealed class ServerState : IAsyncDisposable
         ILogger runs = config.LoggerFactory.CreateLogger("runs");
         Runs = new RunRegistry(catalog, Appender, runs, config.Clock);
         PolicyFiles = new PolicyFiles(config.PolicyDirectory, config.LoggerFactory.CreateLogger("policies"));
+        string root = config.Root ?? Path.GetDirectoryName(config.JournalDirectory) ?? config.JournalDirectory;
+        Approvals = new ApprovalLedger(Path.Combine(root, "approvals.jsonl"), Appender, config.IsPrimary, config.LoggerFactory.CreateLogger("permissions"));
+        Permissions = new PermissionGate(Approvals);
+        AgentPermissions = new AgentPermissions(Path.Combine(root, "agent-permissions.json"), config.IsPrimary);
+        Supervision = new SupervisionDesk(Clock);
         Trajectories = new TrajectoryReader(catalog, config.Clock);
         Sessions = new SessionRegistry(this);
         Housekeeping = new Housekeeping(Runs, catalog, Appender, config.JournalDirectory, Sessions.IsOpen, runs, config.Clock);
@@ -45,6 +52,13 @@ internal sealed class ServerState : IAsyncDisposable
 
     public AuthState Auth { get; } = new();
     public PolicyFiles PolicyFiles { get; }
+
+    /// <summary>What people decided about actions.</summary>
+    public ApprovalLedger Approvals { get; }
+
+    public PermissionGate Permissions { get; }
+    public AgentPermissions AgentPermissions { get; }
+    public SupervisionDesk Supervision { get; }
     public SessionRegistry Sessions { get; }
     public RunRegistry Runs { get; }
 
@@ -57,10 +71,14 @@ internal sealed class ServerState : IAsyncDisposable
     internal ServerStateConfig Config => _config;
 
     /// <summary>A fresh runtime whose tools are the session's own client.</summary>
-    internal Runtime NewRuntime(ClientSession session) => new(
-        new EventLog(Journals.PathOf(_config.JournalDirectory, session.ClientId), Appender, Clock),
-        new ClientToolExecutor(session.Channel, _config.ToolTimeout),
-        Clock, session.OperatorPolicies);
+    internal Runtime NewRuntime(ClientSession session)
+    {
+        var events = new EventLog(Journals.PathOf(_config.JournalDirectory, session.ClientId), Appender, Clock);
+        return new Runtime(events, new ClientToolExecutor(session.Channel, _config.ToolTimeout), Clock, session.OperatorPolicies)
+        {
+            Admission = new ProposalAdmission(session, Permissions, _config.EnforceTiers, Supervision, events),
+        };
+    }
 
     /// <summary>Flushes what was accepted and closes the files. Sessions must be gone by now.</summary>
     public async ValueTask DisposeAsync()

@@ -10,6 +10,12 @@ internal sealed record ServerStateConfig
     /// <summary>Absolute path; event journals go here, run traces into its sibling <c>runs</c>.</summary>
     public required string JournalDirectory { get; init; }
 
+    /// <summary>Absolute path of the state root, where decisions about permissions are kept; null: the directory that the journals' directory lies in.</summary>
+    public string? Root { get; init; }
+
+    /// <summary>Whether a proposal with an action that the session's tier does not cover is refused (protocol 10.5). Else it is only told by <c>permission.evaluate</c>.</summary>
+    public bool EnforceTiers { get; init; }
+
     /// <summary>Absolute path of the operator's policy files (protocol 8.4), which every connection is under; null for none.</summary>
     public string? PolicyDirectory { get; init; }
 

@@ -101,6 +101,7 @@ internal sealed record ServeSettings(DaemonOptions Options, string? AuthTokenFil
             NoAuth = noAuth.Content,
             AuthToken = token.Content,
             NoApprovals = Of(Settings.NoApprovals),
+            EnforceTiers = Of(Settings.EnforceTiers),
             RequireHandshake = Of(Settings.RequireHandshake),
             JournalDirectory = Of(Settings.JournalDirectory),
             Durability = Of(Settings.Durability),

@@ -52,6 +52,9 @@ internal static class Settings
 
     public static readonly Setting<bool> NoApprovals = Switch("no_approvals", "Switch the approval gate off.", "--no-approvals", "CAR_NO_APPROVALS");
 
+    public static readonly Setting<bool> EnforceTiers = Switch("enforce_tiers",
+        "Refuse a whole proposal when its session's permission tier does not cover one of its actions.", "--enforce-tiers", "CAR_ENFORCE_TIERS");
+
     public static readonly Setting<bool> Reachable = Switch("i_know_this_is_reachable",
         "Allow --no-auth on an address that other machines can reach.", "--i-know-this-is-reachable", inFile: false);
 
@@ -118,7 +121,7 @@ internal static class Settings
 
     public static readonly IReadOnlyList<Setting> All =
     [
-        Home, Bind, Host, Port, Socket, NoSocket, NoAuth, RequireAuth, AuthToken, AuthTokenFile, NoApprovals, Reachable,
+        Home, Bind, Host, Port, Socket, NoSocket, NoAuth, RequireAuth, AuthToken, AuthTokenFile, NoApprovals, EnforceTiers, Reachable,
         JournalDirectory, Durability, AgentsManifest, McpBind, A2aBind, LogLevel, LogFormat, AllowedOrigins, RequireHandshake,
         MaxConnections, MaxMessageBytes, HandlerTimeout, ToolTimeout, InferenceMaxConcurrent, MobileRuntimeUrl,
     ];

@@ -7,17 +7,20 @@ internal static class AllMethods
 {
     public static MethodTable Table { get; } = new(
     [
+        .. AgentPermissionMethods.Rows,
         .. AnalysisMethods.Rows,
         .. AuthMethods.Rows,
         .. DiscoverMethods.Rows,
         .. EventMethods.Rows,
         .. MetricsMethods.Rows,
+        .. PermissionMethods.Rows,
         .. PolicyMethods.Rows,
         .. ProposalMethods.Rows,
         .. RunsMethods.Rows,
         .. ServerMethods.Rows,
         .. SessionMethods.Rows,
         .. StateMethods.Rows,
+        .. SupervisionMethods.Rows,
         .. ToolsMethods.Rows,
     ]);
 }

@@ -101,7 +101,7 @@ internal static class DiscoverMethods
     private static JsonNode Export(JsonTypeInfo type) => type.GetJsonSchemaAsNode(new JsonSchemaExporterOptions
     {
         TreatNullObliviousAsNonNullable = true,
-        TransformSchemaNode = static (context, schema) => context.TypeInfo.Converter is IWireWords enumeration
+        TransformSchemaNode = static (context, schema) => (context.PropertyInfo?.CustomConverter ?? context.TypeInfo.Converter) is IWireWords enumeration
             ? new JsonObject { ["enum"] = new JsonArray([.. enumeration.Words.Select(word => (JsonNode)word)]) }
             : schema,
     });

@@ -5,6 +5,7 @@ using CarServer.State;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Policies;
 using CarServer.State.Events;
+using CarServer.State.Supervision;
 
 namespace CarServer.Rpc.Methods;
 
@@ -19,7 +20,7 @@ internal static class ProposalMethods
         Method.Waiting("proposal.submit", "{ proposal: { actions, id?, source?, timestamp?, context? }, session_id?, scope? }",
             "Runs a proposal. An action that goes wrong is a result, not an error.",
             ProposalMethodsJson.Default.ProposalSubmitParams, ProposalMethodsJson.Default.ProposalResult, SubmitAsync,
-            deadline: static (p, standard) => Deadline(p.Proposal, standard)),
+            deadline: static (p, standard) => Deadline(p.Proposal, standard) + (p.IsAsked ? SupervisionLimits.DecisionTimeout : default)),
     ];
 
     internal static Task<ProposalResult> SubmitAsync(Call call, ProposalSubmitParams p)
@@ -28,7 +29,9 @@ internal static class ProposalMethods
         PolicyScope? session = p.Scope is null && p.SessionId is { } id ? call.Session.Runtime.Policies.Scope(id) : null;
         // The turns belong to the run that was current when the proposal came, whatever starts or ends while it runs.
         string? runId = call.Session.CurrentRunId;
-        return call.Session.Runtime.MayRunInline(p.Proposal, session) ? RunAsync(call, p, session, runId) : Task.Run(() => RunAsync(call, p, session, runId));
+        // The gates may read decisions from disk, which the read loop never does.
+        p.IsAsked = call.Session.Runtime.Admission is { IsNeeded: true };
+        return !p.IsAsked && call.Session.Runtime.MayRunInline(p.Proposal, session) ? RunAsync(call, p, session, runId) : Task.Run(() => RunAsync(call, p, session, runId));
     }
 
     private static async Task<ProposalResult> RunAsync(Call call, ProposalSubmitParams p, PolicyScope? session, string? runId)
@@ -41,7 +44,7 @@ internal static class ProposalMethods
             runtime.Events.Record(EventKind.SessionScope, null, p.Proposal.Id,
                 new("caller", scope.CallerId), new("tenant", StateStore.Tenant(scope.TenantId)));
         }
-        ProposalResult result = await runtime.SubmitAsync(p.Proposal, p.Scope?.TenantId, call.Abandoned, session);
+        ProposalResult result = await runtime.SubmitAsync(p.Proposal, p.Scope?.TenantId, call.Abandoned, session, p.Scope?.CallerId);
         if (runId is not null) await call.State.Runs.RecordProposalAsync(runId, p.Proposal, result);
         return result;
     }
@@ -62,7 +65,12 @@ internal static class ProposalMethods
 
 /// <param name="SessionId">From <c>session.policy.open</c>.</param>
 /// <param name="Scope">Wins over <paramref name="SessionId"/>.</param>
-internal sealed record ProposalSubmitParams(ActionProposal Proposal, string? SessionId = null, ProposalScope? Scope = null);
+internal sealed record ProposalSubmitParams(ActionProposal Proposal, string? SessionId = null, ProposalScope? Scope = null)
+{
+    /// <summary>Set when it came: the gates are asked first, and one of them may wait for somebody.</summary>
+    [JsonIgnore]
+    public bool IsAsked { get; set; }
+}
 
 /// <summary>For whom a proposal is run. The one object of the protocol that is spelled in camel case.</summary>
 /// <param name="Claims">Carried by the protocol for later checks; nothing looks at it.</param>
@@ -74,4 +82,5 @@ internal sealed record ProposalScope(
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
     RespectRequiredConstructorParameters = true, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
 [JsonSerializable(typeof(ProposalSubmitParams)), JsonSerializable(typeof(ProposalResult))]
+[JsonSerializable(typeof(PermissionProposalParams)), JsonSerializable(typeof(PermissionEvaluateParams)), JsonSerializable(typeof(PermissionDecideParams))]
 internal sealed partial class ProposalMethodsJson : JsonSerializerContext;

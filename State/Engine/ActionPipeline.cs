@@ -49,6 +49,9 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
         };
     }
 
+    /// <summary>The result of an action whose proposal was not admitted.</summary>
+    public ActionResult Block(AgentAction action, string reason) => Reject(action, reason, runtime.Clock.GetTimestamp()) with { RejectedByPolicy = true };
+
     private DateTime Now => runtime.Clock.GetUtcNow().UtcDateTime;
 
     private ActionResult Reject(AgentAction action, string error, long started)

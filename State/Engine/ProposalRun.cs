@@ -15,6 +15,7 @@ internal sealed class ProposalRun
     private readonly string? _tenant;
     private readonly PolicyScope? _session;
     private readonly CancellationToken _abandoned;
+    private readonly string? _caller;
     private readonly StateUndo? _undo;
     private readonly ActionPipeline _pipeline;
     private readonly ActionResult?[] _results;
@@ -22,14 +23,16 @@ internal sealed class ProposalRun
     /// <summary>Why the rest is skipped; null as long as it is not.</summary>
     private string? _stopped;
     private bool _rollBack;
+    private bool _isBlocked;
 
-    public ProposalRun(Runtime runtime, ActionProposal proposal, string? tenant, PolicyScope? session, CancellationToken abandoned)
+    public ProposalRun(Runtime runtime, ActionProposal proposal, string? tenant, PolicyScope? session, CancellationToken abandoned, string? caller = null)
     {
         _runtime = runtime;
         _proposal = proposal;
         _tenant = tenant;
         _session = session;
         _abandoned = abandoned;
+        _caller = caller;
         // Only a failure with `abort` ever rolls back; without one nothing has to be remembered.
         if (proposal.Actions.Exists(action => action.FailureBehavior == FailureBehavior.Abort)) _undo = new StateUndo();
         _pipeline = new ActionPipeline(runtime, proposal.Id, tenant, session, _undo, abandoned);
@@ -43,9 +46,10 @@ internal sealed class ProposalRun
             new("actions", _proposal.Actions.Count), new("tenant", _tenant), new("context", _proposal.Context));
         try
         {
+            if (_runtime.Admission is { IsNeeded: true } admission) Reject(await admission.AskAsync(new AdmissionRequest(_proposal, _tenant, _caller, _session?.SessionId), _abandoned));
             foreach (int[] level in ActionGraph.Of(_proposal.Actions).Levels)
             {
-                if (IsStopped) break;
+                if (_isBlocked || IsStopped) break;
                 if (RunsOneByOne(level)) await RunOneByOneAsync(level);
                 else await RunTogetherAsync(level);
             }
@@ -59,6 +63,14 @@ internal sealed class ProposalRun
         {
             _runtime.Events.Flush();
         }
+    }
+
+    /// <summary>No action runs, not even one that nobody minds.</summary>
+    private void Reject(Blocked? blocked)
+    {
+        if (blocked is null) return;
+        _isBlocked = true;
+        for (int i = 0; i < _results.Length; i++) _results[i] = _pipeline.Block(_proposal.Actions[i], blocked.For(i));
     }
 
     /// <summary>One action that may abort is enough: its rollback must not meet peers that are still writing.</summary>

@@ -13,6 +13,9 @@ internal sealed class Runtime(EventLog events, IToolExecutor tools, TimeProvider
     public PolicyRegistry Policies { get; } = new(operators ?? []);
     public EventLog Events => events;
 
+    /// <summary>Null: every proposal may run.</summary>
+    public IAdmission? Admission { get; init; }
+
     internal IdempotencyCache Successes { get; } = new();
     internal IToolExecutor Executor => tools;
     internal TimeProvider Clock => clock;
@@ -38,12 +41,13 @@ internal sealed class Runtime(EventLog events, IToolExecutor tools, TimeProvider
     /// <param name="tenant">Whose state it works on; blank for nobody's.</param>
     /// <param name="abandoned">Ends what waits; actions that have not begun are skipped.</param>
     /// <param name="session">The policy session it runs in, if any.</param>
+    /// <param name="caller">For whom it is run, as the submitter says.</param>
     /// <remarks>Runs on the caller's thread until it first waits, and to its end when nothing waits.</remarks>
     /// <exception cref="RefusedException">See <see cref="ActionProposal.Check"/>; nothing ran.</exception>
-    public async Task<ProposalResult> SubmitAsync(ActionProposal proposal, string? tenant, CancellationToken abandoned, PolicyScope? session = null)
+    public async Task<ProposalResult> SubmitAsync(ActionProposal proposal, string? tenant, CancellationToken abandoned, PolicyScope? session = null, string? caller = null)
     {
         proposal.Check();
-        return await new ProposalRun(this, proposal, StateStore.Tenant(tenant), session, abandoned).ExecuteAsync();
+        return await new ProposalRun(this, proposal, StateStore.Tenant(tenant), session, abandoned, caller).ExecuteAsync();
     }
 
     internal void RecordStateChange(string? tenant, StateTransition transition, string actionId, string? proposalId) =>

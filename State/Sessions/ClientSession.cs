@@ -1,5 +1,6 @@
 using CarServer.State.Engine;
 using CarServer.State.Engine.Policies;
+using CarServer.State.Permissions;
 using CarServer.State.Runs;
 
 namespace CarServer.State.Sessions;
@@ -33,6 +34,9 @@ internal sealed class ClientSession(string clientId, IClientChannel channel, Ser
 
     /// <summary>The agent this connection speaks for, once bound by <c>session.auth</c>.</summary>
     public volatile string? AgentId;
+
+    /// <summary>What its actions may do without anybody being asked (protocol 12.1).</summary>
+    public volatile PermissionTier GrantedTier = PermissionTier.SandboxEdit;
 
     /// <summary>Names with room to spare; the encoded form becomes a file's name.</summary>
     public const int MaxMemoryNamespaceLength = 64;

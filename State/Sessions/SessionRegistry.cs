@@ -33,7 +33,14 @@ internal sealed class SessionRegistry(ServerState state)
     {
         if (!_sessions.TryRemove(session.ClientId, out _)) return;
         state.Auth.Detach(session);   // before anything that runs others' code: the agent must be free whatever that does
-        session.MarkClosed();
+        try
+        {
+            session.MarkClosed();
+        }
+        finally
+        {
+            state.Supervision.Unsubscribe(session);   // last: who subscribes meanwhile looks at the mark
+        }
         _ = SweepAsync(session);
     }
 

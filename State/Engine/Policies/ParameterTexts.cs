@@ -105,7 +105,7 @@ internal sealed class ParameterTexts
     }
 
     /// <summary>The string or name the reader stands on. Half a surrogate pair stays one: the framework would refuse the whole string for it.</summary>
-    private static string Decoded(in Utf8JsonReader reader)
+    internal static string Decoded(in Utf8JsonReader reader)
     {
         string raw = Encoding.UTF8.GetString(reader.ValueSpan);
         if (!reader.ValueIsEscaped) return raw;

@@ -19,6 +19,7 @@ internal sealed class SettingsPrecedenceTests
         ["auth_token"] = ("secret-1", "secret-2", ""),
         ["auth_token_file"] = ("/a/1", "/a/2", "/a/3"),
         ["no_approvals"] = ("false", "1", "false"),
+        ["enforce_tiers"] = ("false", "1", "false"),
         ["i_know_this_is_reachable"] = ("true", "", ""),
         ["journal_dir"] = ("/a/1", "", "/a/3"),
         ["durability"] = ("fsync", "", "os"),

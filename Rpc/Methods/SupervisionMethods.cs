@@ -1,0 +1,48 @@
+using System.Text.Json.Serialization;
+using CarServer.Rpc.JsonRpc;
+using CarServer.State.Supervision;
+
+namespace CarServer.Rpc.Methods;
+
+/// <summary><c>supervision.*</c>: somebody looks at proposals before they run (protocol 10.5).</summary>
+internal static class SupervisionMethods
+{
+    public static readonly Method[] Rows =
+    [
+        Method.Row("supervision.subscribe", "{ filter?: { tools?, sessions?, min_reversibility? } }",
+            "From now on proposals that pass the filter wait until somebody decides; sends `supervision.intent` for each.",
+            PermissionMethodsJson.Default.SuperviseParams, PermissionMethodsJson.Default.SuperviseResult, Subscribe, Access.Host),
+        Method.Row("supervision.unsubscribe", "{}", "Stops supervising; what waits goes on waiting for others, or for its time.",
+            PermissionMethodsJson.Default.NoParams, PermissionMethodsJson.Default.SuperviseEndResult,
+            static (call, _) => new(false, call.State.Supervision.Unsubscribe(call.Session)), Access.Host),
+        Method.Row("supervision.pending", "{}", "The proposals that wait for a decision, oldest first.",
+            PermissionMethodsJson.Default.NoParams, IntentJson.Default.PendingIntents, static (call, _) => call.State.Supervision.Pending(), Access.Host),
+        Method.Row("supervision.decide", "{ intent_id, decision: { kind, reason? } }", "Decides on one: `allow`, or, with a reason, `deny` or `escalate`. The first decision counts.",
+            PermissionMethodsJson.Default.SupervisionDecideParams, PermissionMethodsJson.Default.SupervisionDecideResult, Decide, Access.Host),
+    ];
+
+    private static SuperviseResult Subscribe(Call call, SuperviseParams p)
+    {
+        int supervisors = call.State.Supervision.Subscribe(call.Session, p.Filter ?? new SupervisionFilter());
+        return new SuperviseResult(true, (long)SupervisionLimits.DecisionTimeout.TotalMilliseconds, supervisors);
+    }
+
+    private static SupervisionDecideResult Decide(Call call, SupervisionDecideParams p)
+    {
+        call.State.Supervision.Decide(p.IntentId, p.Decision.Kind, p.Decision.Reason, PermissionMethods.Reviewer(call));
+        return new SupervisionDecideResult(true);
+    }
+}
+
+internal sealed record SuperviseParams(SupervisionFilter? Filter = null);
+
+/// <param name="Supervisors">How many connections supervise now, this one included.</param>
+internal sealed record SuperviseResult(bool Subscribed, long DecisionTimeoutMs, int Supervisors);
+
+internal sealed record SuperviseEndResult(bool Subscribed, bool WasSubscribed);
+
+internal sealed record SupervisionDecideParams(string IntentId, SupervisionDecision Decision);
+
+internal sealed record SupervisionDecision([property: JsonConverter(typeof(SupervisionWord))] string Kind, string? Reason = null);
+
+internal sealed record SupervisionDecideResult(bool Decided);

@@ -1,0 +1,131 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using CarServer.RunStore;
+
+namespace CarServer.State.Permissions;
+
+/// <summary>A mode for each tier.</summary>
+internal sealed record Posture(
+    [property: JsonConverter(typeof(ModeWord))] string ReadOnly, [property: JsonConverter(typeof(ModeWord))] string SandboxEdit,
+    [property: JsonConverter(typeof(ModeWord))] string FullAccess)
+{
+    public static Posture Of(string preset) => new(
+        preset == PresetWord.Cautious ? ModeWord.RequireApproval : ModeWord.AlwaysAllow,
+        preset == PresetWord.Trusting ? ModeWord.AlwaysAllow : ModeWord.RequireApproval,
+        ModeWord.RequireApproval);
+
+    public string Mode(PermissionTier tier) => tier switch
+    {
+        PermissionTier.ReadOnly => ReadOnly,
+        PermissionTier.SandboxEdit => SandboxEdit,
+        _ => FullAccess,
+    };
+
+    public Posture With(PermissionTier tier, string mode) => tier switch
+    {
+        PermissionTier.ReadOnly => this with { ReadOnly = mode },
+        PermissionTier.SandboxEdit => this with { SandboxEdit = mode },
+        _ => this with { FullAccess = mode },
+    };
+}
+
+/// <summary>What an agent has of its own; a tier without a mode follows the default, also when that changes.</summary>
+internal sealed record PostureOverride(
+    [property: JsonConverter(typeof(ModeWord)), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? ReadOnly = null,
+    [property: JsonConverter(typeof(ModeWord)), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? SandboxEdit = null,
+    [property: JsonConverter(typeof(ModeWord)), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? FullAccess = null)
+{
+    public string? Mode(PermissionTier tier) => tier switch
+    {
+        PermissionTier.ReadOnly => ReadOnly,
+        PermissionTier.SandboxEdit => SandboxEdit,
+        _ => FullAccess,
+    };
+
+    /// <param name="tier">Null for all of them.</param>
+    public PostureOverride With(PermissionTier? tier, string mode) => tier switch
+    {
+        null => new PostureOverride(mode, mode, mode),
+        PermissionTier.ReadOnly => this with { ReadOnly = mode },
+        PermissionTier.SandboxEdit => this with { SandboxEdit = mode },
+        _ => this with { FullAccess = mode },
+    };
+}
+
+/// <summary>The postures of all agents: the file, and the answer of most methods.</summary>
+internal sealed record AgentPostures(Posture Default, IReadOnlyDictionary<string, PostureOverride> Agents)
+{
+    public static AgentPostures Initial { get; } = new(Posture.Of(PresetWord.Balanced), new Dictionary<string, PostureOverride>());
+}
+
+/// <summary>How much each agent is trusted, in one file for all daemons of a state root (protocol 12.1). Any thread.</summary>
+/// <remarks>Read anew for each question: it is short, asked by people's tools, and may be edited by hand. Only the primary daemon writes, whole.</remarks>
+internal sealed class AgentPermissions(string path, bool mayWrite)
+{
+    private readonly Lock _changing = new();
+
+    /// <exception cref="RefusedException">The file cannot be read or understood; it is then left as it is.</exception>
+    public AgentPostures Read()
+    {
+        try
+        {
+            var file = new FileInfo(path);
+            if (!file.Exists) return AgentPostures.Initial;
+            if (file.Length is 0 or > PermissionLimits.MaxAgentsFileBytes)
+                throw new RefusedException($"{path} has {file.Length} bytes, expected are 1 to {PermissionLimits.MaxAgentsFileBytes}: repair or remove it");
+            PrivateFiles.TightenFile(path);
+            AgentPostures? read = JsonSerializer.Deserialize(File.ReadAllBytes(path), PermissionJson.Default.AgentPostures);
+            return read is not null && !read.Agents.Values.Contains(null) ? read : throw new JsonException();
+        }
+        catch (JsonException e)
+        {
+            string where = e.LineNumber is { } line ? $", line {line + 1}" : "";
+            throw new RefusedException($"{path}{where}: not understood; expected is {{\"default\": {{tier: mode}}, \"agents\": {{id: {{tier: mode}}}}}}: repair or remove it");
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new RefusedException($"{path}: {PrivateFiles.Reason(e)}");
+        }
+    }
+
+    /// <param name="tier">Null for all of them.</param>
+    public AgentPostures Set(string agentId, PermissionTier? tier, string mode) => Change(postures =>
+    {
+        if (agentId.Length is 0 or > PermissionLimits.MaxAgentIdChars)
+            throw new RefusedException($"agent_id must have 1 to {PermissionLimits.MaxAgentIdChars} characters", Refusal.Invalid);
+        var agents = new Dictionary<string, PostureOverride>(postures.Agents);
+        agents[agentId] = (agents.GetValueOrDefault(agentId) ?? new PostureOverride()).With(tier, mode);
+        if (agents.Count > PermissionLimits.MaxAgents)
+            throw new RefusedException($"{PermissionLimits.MaxAgents} agents have a posture of their own, which is the limit: agent_permissions.reset some");
+        return postures with { Agents = agents };
+    });
+
+    public AgentPostures SetDefault(string preset) => Change(postures => postures with { Default = Posture.Of(preset) });
+
+    public AgentPostures SetDefault(PermissionTier tier, string mode) => Change(postures => postures with { Default = postures.Default.With(tier, mode) });
+
+    public AgentPostures Reset(string agentId) => Change(postures =>
+    {
+        var agents = new Dictionary<string, PostureOverride>(postures.Agents);
+        agents.Remove(agentId);
+        return postures with { Agents = agents };
+    });
+
+    private AgentPostures Change(Func<AgentPostures, AgentPostures> change)
+    {
+        if (!mayWrite) throw new RefusedException("another daemon is primary for this state root: postures are changed there");
+        lock (_changing)
+        {
+            AgentPostures changed = change(Read());
+            try
+            {
+                PrivateFiles.Replace(path, JsonSerializer.SerializeToUtf8Bytes(changed, PermissionJson.Default.AgentPostures), durable: true);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                throw new RefusedException($"{path}: {PrivateFiles.Reason(e)}");
+            }
+            return changed;
+        }
+    }
+}
