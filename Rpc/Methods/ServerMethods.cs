@@ -12,17 +12,17 @@ internal static class ServerMethods
 {
     public static readonly Method[] Rows =
     [
-        Method.Row("ping", "{}", "Answers \"pong\".", ServerMethodsJson.Default.NoParams, ServerMethodsJson.Default.String, static (_, _) => "pong",
+        Method.Row("ping", "{}", "Answers \"pong\".", static () => ServerMethodsJson.Default.NoParams, static () => ServerMethodsJson.Default.String, static (_, _) => "pong",
             direct: PingDirect),
 
         Method.Row("server.handshake", "{ protocol_version, client_version? }", "Agrees on the protocol version, for this connection.",
-            ServerMethodsJson.Default.HandshakeParams, ServerMethodsJson.Default.HandshakeResult, Handshake),
+            static () => ServerMethodsJson.Default.HandshakeParams, static () => ServerMethodsJson.Default.HandshakeResult, Handshake),
 
         Method.Row("server.info", "{}", "Version, process, role, listeners and load of this daemon.",
-            ServerMethodsJson.Default.NoParams, ServerMethodsJson.Default.ServerInfoResult, Info),
+            static () => ServerMethodsJson.Default.NoParams, static () => ServerMethodsJson.Default.ServerInfoResult, Info),
 
         Method.Row("server.shutdown", "{}", "Stops the daemon in order: clients are told (1001), open runs are marked, everything is flushed.",
-            ServerMethodsJson.Default.NoParams, ServerMethodsJson.Default.ShutdownResult, Shutdown, Access.Host),
+            static () => ServerMethodsJson.Default.NoParams, static () => ServerMethodsJson.Default.ShutdownResult, Shutdown, Access.Host),
     ];
 
     private static bool PingDirect(ClientSession session, ReadOnlySpan<byte> parameters, ref Answer answer)

@@ -12,15 +12,15 @@ internal static class StateMethods
     public static readonly Method[] Rows =
     [
         Method.Row("state.get", "{ key, tenant_id? }", "The value of a key, or null.",
-            StateMethodsJson.Default.StateKeyParams, StateMethodsJson.Default.RawJson, Get, direct: GetDirect),
+            static () => StateMethodsJson.Default.StateKeyParams, static () => StateMethodsJson.Default.RawJson, Get, direct: GetDirect),
         Method.Row("state.set", "{ key, value?, tenant_id? }", "Writes a key; a missing value is null.",
-            StateMethodsJson.Default.StateSetParams, StateMethodsJson.Default.String, Set, direct: SetDirect),
+            static () => StateMethodsJson.Default.StateSetParams, static () => StateMethodsJson.Default.String, Set, direct: SetDirect),
         Method.Row("state.exists", "{ key, tenant_id? }", "Whether a key is there, even with the value null.",
-            StateMethodsJson.Default.StateKeyParams, StateMethodsJson.Default.Boolean, Exists),
+            static () => StateMethodsJson.Default.StateKeyParams, static () => StateMethodsJson.Default.Boolean, Exists),
         Method.Row("state.keys", "{ tenant_id? }", "All keys, sorted.",
-            StateMethodsJson.Default.StateTenantParams, StateMethodsJson.Default.StringArray, Keys),
+            static () => StateMethodsJson.Default.StateTenantParams, static () => StateMethodsJson.Default.StringArray, Keys),
         Method.Row("state.snapshot", "{ tenant_id? }", "All keys with their values.",
-            StateMethodsJson.Default.StateTenantParams, StateMethodsJson.Default.DictionaryStringRawJson, Snapshot),
+            static () => StateMethodsJson.Default.StateTenantParams, static () => StateMethodsJson.Default.DictionaryStringRawJson, Snapshot),
     ];
 
     internal static RawJson Get(Call call, StateKeyParams p) =>
