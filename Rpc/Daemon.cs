@@ -92,6 +92,7 @@ internal sealed class Daemon : IAsyncDisposable
         };
         using CancellationTokenRegistration registration = stopping.Register(() => stop.TrySetResult());
         daemon.Serve(announce);
+        StartPages.Forget();
         await stop.Task;
         await daemon.StopAsync(asker);
         return 0;

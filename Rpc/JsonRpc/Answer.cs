@@ -51,6 +51,7 @@ internal ref struct Answer
     /// <summary>Writes a whole response whose value is JSON already.</summary>
     public void WriteResult(ReadOnlySpan<byte> json)
     {
+        if (!IsWanted) return;
         Begin();
         _frames!.Append(",\"result\":"u8);
         _frames.Append(json);

@@ -26,7 +26,7 @@ internal enum EnvelopeKind
 /// refused (which one a reader takes differs between libraries), and so is nesting over <see cref="RawJsonConverter.MaxDepth"/>.
 /// Unknown members are skipped.
 /// </remarks>
-internal ref struct Envelope
+internal ref partial struct Envelope
 {
     public EnvelopeKind Kind;
     /// <summary>The name as it stands between the quotes; escapes are rare and resolved by <see cref="MethodName"/>.</summary>
@@ -43,7 +43,10 @@ internal ref struct Envelope
 
     private static readonly JsonReaderOptions ReaderOptions = new() { MaxDepth = RawJsonConverter.MaxDepth + 2 };
 
-    public static Envelope Read(ReadOnlySpan<byte> message)
+    public static Envelope Read(ReadOnlySpan<byte> message) => TryReadUsual(message, out Envelope usual) ? usual : ReadAny(message);
+
+    /// <summary>Reads whatever there is; a usual message comes out as <see cref="TryReadUsual"/> has it.</summary>
+    internal static Envelope ReadAny(ReadOnlySpan<byte> message)
     {
         var envelope = new Envelope();
         var reader = new Utf8JsonReader(message, ReaderOptions);
@@ -132,7 +135,7 @@ internal ref struct Envelope
         bool version = false, versionRight = false, method = false, id = false, parameters = false, result = false, error = false;
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            Member member = Name(ref reader);
+            Member member = reader.ValueIsEscaped ? EscapedName(ref reader) : Name(reader.ValueSpan);
             reader.Read();
             int start = (int)reader.TokenStartIndex;
             JsonTokenType type = reader.TokenType;
@@ -201,21 +204,16 @@ internal ref struct Envelope
 
     private enum Member { Other, Version, Method, Id, Params, Result, Error }
 
-    private static Member Name(ref Utf8JsonReader reader)
+    private static Member Name(ReadOnlySpan<byte> name) => name.Length switch
     {
-        if (reader.ValueIsEscaped) return EscapedName(ref reader);
-        ReadOnlySpan<byte> name = reader.ValueSpan;
-        return name.Length switch
-        {
-            2 when name.SequenceEqual("id"u8) => Member.Id,
-            5 when name.SequenceEqual("error"u8) => Member.Error,
-            6 when name.SequenceEqual("method"u8) => Member.Method,
-            6 when name.SequenceEqual("params"u8) => Member.Params,
-            6 when name.SequenceEqual("result"u8) => Member.Result,
-            7 when name.SequenceEqual("jsonrpc"u8) => Member.Version,
-            _ => Member.Other,
-        };
-    }
+        2 when name.SequenceEqual("id"u8) => Member.Id,
+        5 when name.SequenceEqual("error"u8) => Member.Error,
+        6 when name.SequenceEqual("method"u8) => Member.Method,
+        6 when name.SequenceEqual("params"u8) => Member.Params,
+        6 when name.SequenceEqual("result"u8) => Member.Result,
+        7 when name.SequenceEqual("jsonrpc"u8) => Member.Version,
+        _ => Member.Other,
+    };
 
     /// <summary>Nobody escapes these names but to see whether we notice.</summary>
     private static Member EscapedName(ref Utf8JsonReader reader)

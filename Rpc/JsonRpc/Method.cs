@@ -25,6 +25,7 @@ internal readonly record struct Call(ServerState State, ClientSession Session, C
 internal readonly record struct NoParams;
 
 /// <summary>One row of the method table. Dispatch, error texts, <c>rpc.discover</c> and <c>car-server methods</c> all come from it.</summary>
+/// <remarks>A row makes its contracts when they are first needed: to make all of them took half of the start, and most of its memory.</remarks>
 internal abstract class Method(string name, string shape, string summary)
 {
     /// <summary>The wire name, such as <c>state.get</c>.</summary>
@@ -48,24 +49,25 @@ internal abstract class Method(string name, string shape, string summary)
     public abstract PendingAnswer? Invoke(ServerState state, ClientSession session, ReadOnlySpan<byte> parameters, ref Answer answer);
 
     /// <summary>A method that answers without waiting.</summary>
-    public static Method Row<P, R>(string name, string shape, string summary, JsonTypeInfo<P> paramsType, JsonTypeInfo<R> resultType,
-        Func<Call, P, R> handler, Access access = Access.Client, bool needsHandshake = false) =>
-        new SyncMethod<P, R>(name, shape, summary, paramsType, resultType, handler) { Access = access, NeedsHandshake = needsHandshake };
+    /// <param name="direct">Comes to the same for the params that nearly all requests have; see <see cref="DirectHandler"/>.</param>
+    public static Method Row<P, R>(string name, string shape, string summary, Func<JsonTypeInfo<P>> paramsType, Func<JsonTypeInfo<R>> resultType,
+        Func<Call, P, R> handler, Access access = Access.Client, bool needsHandshake = false, DirectHandler? direct = null) =>
+        new SyncMethod<P, R>(name, shape, summary, paramsType, resultType, handler) { Access = access, NeedsHandshake = needsHandshake, Direct = direct };
 
     /// <summary>A method that may wait. It runs on the read loop until it first does.</summary>
     /// <param name="deadline">How long it may take, from the params and the daemon's default (protocol 5); null for just the default.</param>
-    public static Method Waiting<P, R>(string name, string shape, string summary, JsonTypeInfo<P> paramsType, JsonTypeInfo<R> resultType,
+    public static Method Waiting<P, R>(string name, string shape, string summary, Func<JsonTypeInfo<P>> paramsType, Func<JsonTypeInfo<R>> resultType,
         Func<Call, P, Task<R>> handler, Access access = Access.Client, Func<P, TimeSpan, TimeSpan>? deadline = null, bool needsHandshake = false) =>
         new WaitingMethod<P, R>(name, shape, summary, paramsType, resultType, handler, deadline) { Access = access, NeedsHandshake = needsHandshake };
 
     /// <summary>A method that may wait, and whose params are read in a way of their own.</summary>
     /// <param name="paramsType">What the params look like, for the schema.</param>
-    public static Method Waiting<P, R>(string name, string shape, string summary, JsonTypeInfo paramsType, ParamsReader<P> read, JsonTypeInfo<R> resultType,
+    public static Method Waiting<P, R>(string name, string shape, string summary, Func<JsonTypeInfo> paramsType, ParamsReader<P> read, Func<JsonTypeInfo<R>> resultType,
         Func<Call, P, Task<R>> handler) =>
         new WaitingMethod<P, R>(name, shape, summary, paramsType, resultType, handler, deadline: null) { Reader = read };
 
     /// <summary>A method whose result has an array that may be too large to hold.</summary>
-    public static Method Streaming<P, R>(string name, string shape, string summary, JsonTypeInfo<P> paramsType, JsonTypeInfo<R> resultType,
+    public static Method Streaming<P, R>(string name, string shape, string summary, Func<JsonTypeInfo<P>> paramsType, Func<JsonTypeInfo<R>> resultType,
         Func<Call, P, Task<StreamedResult<R>>> handler) =>
         new StreamingMethod<P, R>(name, shape, summary, paramsType, resultType, handler);
 }
@@ -101,14 +103,18 @@ internal abstract class PendingAnswer(Task completion, CancellationTokenSource a
 /// <exception cref="JsonException">They are wrong; the path, from <c>$</c> on, says where.</exception>
 internal delegate P ParamsReader<P>(ReadOnlySpan<byte> json);
 
-internal abstract class TypedMethod<P, R>(string name, string shape, string summary, JsonTypeInfo paramsType, JsonTypeInfo<R> resultType)
+/// <summary>Serves a request from the bytes of its params, without making objects of them. False leaves it, untouched, to the handler.</summary>
+/// <remarks>For the few methods that are called a million times a second: half the time of such a request goes into the contract otherwise.</remarks>
+internal delegate bool DirectHandler(ClientSession session, ReadOnlySpan<byte> parameters, ref Answer answer);
+
+internal abstract class TypedMethod<P, R>(string name, string shape, string summary, Func<JsonTypeInfo> paramsType, Func<JsonTypeInfo<R>> resultType)
     : Method(name, shape, summary)
 {
     /// <summary>Null: by <see cref="ParamsType"/>, which is then that of <typeparamref name="P"/>.</summary>
     public ParamsReader<P>? Reader { get; init; }
 
-    public override JsonTypeInfo ParamsType => paramsType;
-    public override JsonTypeInfo ResultType => resultType;
+    public sealed override JsonTypeInfo ParamsType => field ??= paramsType();
+    public sealed override JsonTypeInfo<R> ResultType => field ??= resultType();
 
     protected P Parse(ReadOnlySpan<byte> parameters)
     {
@@ -117,7 +123,7 @@ internal abstract class TypedMethod<P, R>(string name, string shape, string summ
         try
         {
             if (parameters.IsEmpty || parameters.SequenceEqual("null"u8)) parameters = "{}"u8;
-            P? parsed = Reader is null ? JsonSerializer.Deserialize(parameters, (JsonTypeInfo<P>)paramsType) : Reader(parameters);
+            P? parsed = Reader is null ? JsonSerializer.Deserialize(parameters, (JsonTypeInfo<P>)ParamsType) : Reader(parameters);
             return parsed ?? throw RpcException.BadParams(Name, Shape);
         }
         catch (JsonException e)
@@ -132,22 +138,25 @@ internal abstract class TypedMethod<P, R>(string name, string shape, string summ
         if (!answer.IsWanted) return;
         // What is carried is JSON already, and a large value is copied once less.
         if (typeof(R) == typeof(RawJson)) answer.WriteResult(((RawJson)(object)result!).Utf8);
-        else JsonSerializer.Serialize(answer.BeginResult(), result, resultType);
+        else JsonSerializer.Serialize(answer.BeginResult(), result, ResultType);
     }
 }
 
-internal sealed class SyncMethod<P, R>(string name, string shape, string summary, JsonTypeInfo<P> paramsType, JsonTypeInfo<R> resultType,
+internal sealed class SyncMethod<P, R>(string name, string shape, string summary, Func<JsonTypeInfo<P>> paramsType, Func<JsonTypeInfo<R>> resultType,
     Func<Call, P, R> handler) : TypedMethod<P, R>(name, shape, summary, paramsType, resultType)
 {
+    public DirectHandler? Direct { get; init; }
+
     public override PendingAnswer? Invoke(ServerState state, ClientSession session, ReadOnlySpan<byte> parameters, ref Answer answer)
     {
+        if (Direct is { } direct && direct(session, parameters, ref answer)) return null;
         R result = handler(new Call(state, session, CancellationToken.None), Parse(parameters));
         Write(ref answer, result);
         return null;
     }
 }
 
-internal sealed class WaitingMethod<P, R>(string name, string shape, string summary, JsonTypeInfo paramsType, JsonTypeInfo<R> resultType,
+internal sealed class WaitingMethod<P, R>(string name, string shape, string summary, Func<JsonTypeInfo> paramsType, Func<JsonTypeInfo<R>> resultType,
     Func<Call, P, Task<R>> handler, Func<P, TimeSpan, TimeSpan>? deadline) : TypedMethod<P, R>(name, shape, summary, paramsType, resultType)
 {
     public override PendingAnswer? Invoke(ServerState state, ClientSession session, ReadOnlySpan<byte> parameters, ref Answer answer)

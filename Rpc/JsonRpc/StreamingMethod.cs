@@ -9,7 +9,7 @@ namespace CarServer.Rpc.JsonRpc;
 
 /// <summary>A method whose result may be of any size and is never held as a whole.</summary>
 /// <remarks>Runs away from the read loop. A connection has one such answer under way; what it asks for meanwhile waits, holding nothing.</remarks>
-internal sealed class StreamingMethod<P, R>(string name, string shape, string summary, JsonTypeInfo<P> paramsType, JsonTypeInfo<R> resultType,
+internal sealed class StreamingMethod<P, R>(string name, string shape, string summary, Func<JsonTypeInfo<P>> paramsType, Func<JsonTypeInfo<R>> resultType,
     Func<Call, P, Task<StreamedResult<R>>> handler) : TypedMethod<P, R>(name, shape, summary, paramsType, resultType)
 {
     /// <summary>Up to here an answer is put together and sent at once. It is what would be sent as one part anyway.</summary>

@@ -11,17 +11,17 @@ internal static class AgentPermissionMethods
     public static readonly Method[] Rows =
     [
         Method.Waiting("agent_permissions.get", "{}", "The default posture, and what agents have of their own.",
-            PermissionMethodsJson.Default.NoParams, PermissionJson.Default.AgentPostures, static (call, _) => Task.Run(call.State.AgentPermissions.Read)),
+            static () => PermissionMethodsJson.Default.NoParams, static () => PermissionJson.Default.AgentPostures, static (call, _) => Task.Run(call.State.AgentPermissions.Read)),
         Method.Waiting("agent_permissions.set", "{ agent_id, mode, tier? }", "Sets an agent's mode, `always_allow`, `require_approval` or `deny`, for a tier or for all.",
-            PermissionMethodsJson.Default.AgentSetParams, PermissionJson.Default.AgentPostures,
+            static () => PermissionMethodsJson.Default.AgentSetParams, static () => PermissionJson.Default.AgentPostures,
             static (call, p) => Task.Run(() => call.State.AgentPermissions.Set(p.AgentId, p.Tier is { } tier ? TierWord.Parse(tier) : null, p.Mode)), Access.Host),
         Method.Waiting("agent_permissions.set_default", "{ preset } or { tier, mode }", "Sets the posture of all others: `cautious`, `balanced`, `trusting`, or the mode of one tier.",
-            PermissionMethodsJson.Default.AgentDefaultParams, PermissionJson.Default.AgentPostures, SetDefaultAsync, Access.Host),
+            static () => PermissionMethodsJson.Default.AgentDefaultParams, static () => PermissionJson.Default.AgentPostures, SetDefaultAsync, Access.Host),
         Method.Waiting("agent_permissions.reset", "{ agent_id }", "Has an agent follow the default again.",
-            PermissionMethodsJson.Default.AgentParams, PermissionJson.Default.AgentPostures,
+            static () => PermissionMethodsJson.Default.AgentParams, static () => PermissionJson.Default.AgentPostures,
             static (call, p) => Task.Run(() => call.State.AgentPermissions.Reset(p.AgentId)), Access.Host),
         Method.Waiting("agent_permissions.evaluate", "{ agent_id, tier }", "The mode that holds for an agent and a tier.",
-            PermissionMethodsJson.Default.AgentEvaluateParams, PermissionMethodsJson.Default.AgentEvaluateResult, EvaluateAsync),
+            static () => PermissionMethodsJson.Default.AgentEvaluateParams, static () => PermissionMethodsJson.Default.AgentEvaluateResult, EvaluateAsync),
     ];
 
     private static Task<AgentPostures> SetDefaultAsync(Call call, AgentDefaultParams p) => p switch

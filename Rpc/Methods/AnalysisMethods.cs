@@ -20,17 +20,17 @@ internal static class AnalysisMethods
     [
         Method.Waiting("equivalent", "{ proposal_a, proposal_b } or { p1, p2 }, test_states?",
             "Whether two proposals leave the same state behind, from each of the given states.",
-            AnalysisMethodsJson.Default.EquivalentParams, AnalysisMethodsJson.Default.EquivalenceResult, EquivalentAsync),
+            static () => AnalysisMethodsJson.Default.EquivalentParams, static () => AnalysisMethodsJson.Default.EquivalenceResult, EquivalentAsync),
         Method.Waiting("optimize", "{ proposal }", "The proposal without dependencies on keys that none of its actions writes.",
-            AnalysisMethodsJson.Default.OptimizeParams, ReadOptimize, AnalysisMethodsJson.Default.OptimizeResult, OptimizeAsync),
+            static () => AnalysisMethodsJson.Default.OptimizeParams, ReadOptimize, static () => AnalysisMethodsJson.Default.OptimizeResult, OptimizeAsync),
         Method.Waiting("simulate", "{ proposal, initial_state? }", "The state that a proposal leaves behind when every tool succeeds.",
-            AnalysisMethodsJson.Default.AnalysisParams, AnalysisMethodsJson.Default.DictionaryStringRawJson, SimulateAsync),
+            static () => AnalysisMethodsJson.Default.AnalysisParams, static () => AnalysisMethodsJson.Default.DictionaryStringRawJson, SimulateAsync),
         Method.Waiting("verify", "{ proposal, initial_state? }", "What is wrong with a proposal, how it would be run, and how far that can be known.",
-            AnalysisMethodsJson.Default.AnalysisParams, AnalysisMethodsJson.Default.Verification, VerifyAsync),
+            static () => AnalysisMethodsJson.Default.AnalysisParams, static () => AnalysisMethodsJson.Default.Verification, VerifyAsync),
         Method.Waiting("verify.monte_carlo",
             "{ proposal, initial_state?, tool_success_rates?, goal?, rate_window_days?, config?: { trials?, seed?, default_success_rate?, retry_attempts? } }",
             "How often a proposal works out when its tools may fail, by trying.",
-            AnalysisMethodsJson.Default.MonteCarloParams, AnalysisMethodsJson.Default.TrialReport, MonteCarloAsync),
+            static () => AnalysisMethodsJson.Default.MonteCarloParams, static () => AnalysisMethodsJson.Default.TrialReport, MonteCarloAsync),
     ];
 
     private static Task<Verification> VerifyAsync(Call call, AnalysisParams p)

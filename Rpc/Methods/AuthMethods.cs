@@ -14,7 +14,7 @@ internal static class AuthMethods
     public static readonly Method[] Rows =
     [
         Method.Row("session.auth", Shape, "Presents a token of this launch: the auth token, an agent's own token, or the host token.",
-            AuthMethodsJson.Default.SessionAuthParams, AuthMethodsJson.Default.SessionAuthResult, Authenticate, Access.Anyone),
+            static () => AuthMethodsJson.Default.SessionAuthParams, static () => AuthMethodsJson.Default.SessionAuthResult, Authenticate, Access.Anyone),
     ];
 
     private static SessionAuthResult Authenticate(Call call, SessionAuthParams p)

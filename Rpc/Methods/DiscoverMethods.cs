@@ -21,7 +21,7 @@ internal static class DiscoverMethods
     public static readonly Method[] Rows =
     [
         Method.Row("rpc.discover", "{}", "This document: every method with its params and result.",
-            DiscoverMethodsJson.Default.NoParams, DiscoverMethodsJson.Default.RawJson, static (_, _) => Document.Value),
+            static () => DiscoverMethodsJson.Default.NoParams, static () => DiscoverMethodsJson.Default.RawJson, static (_, _) => Document.Value),
     ];
 
     internal static RawJson Build(MethodTable table)

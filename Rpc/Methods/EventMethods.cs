@@ -15,24 +15,24 @@ internal static class EventMethods
     public static readonly Method[] Rows =
     [
         Method.Row("events.count", "{}", "Events of this connection in memory.",
-            EventMethodsJson.Default.NoParams, EventMethodsJson.Default.Int32, Count),
+            static () => EventMethodsJson.Default.NoParams, static () => EventMethodsJson.Default.Int32, Count),
         Method.Row("events.stats", "{}", "How many events, and how large; this daemon has no spans.",
-            EventMethodsJson.Default.NoParams, EventMethodsJson.Default.EventStatsResult, Stats),
+            static () => EventMethodsJson.Default.NoParams, static () => EventMethodsJson.Default.EventStatsResult, Stats),
         Method.Row("events.truncate", "{ maxEvents?, maxSpans? }", "Drops all but the latest events from memory; what is no such number changes nothing.",
-            EventMethodsJson.Default.EventsTruncateParams, EventMethodsJson.Default.EventsTruncateResult, Truncate),
+            static () => EventMethodsJson.Default.EventsTruncateParams, static () => EventMethodsJson.Default.EventsTruncateResult, Truncate),
         Method.Row("events.clear", "{}", "Drops all events from memory; the journal stays.",
-            EventMethodsJson.Default.NoParams, EventMethodsJson.Default.EventsClearResult, Clear),
+            static () => EventMethodsJson.Default.NoParams, static () => EventMethodsJson.Default.EventsClearResult, Clear),
         Method.Waiting("events.query", "{ kinds?, action_id?, proposal_id?, since?, until?, data_matches?, limit? }",
             "The events in memory that match, newest first.",
-            EventMethodsJson.Default.EventQuery, EventMethodsJson.Default.EventsQueryResult, QueryAsync),
+            static () => EventMethodsJson.Default.EventQuery, static () => EventMethodsJson.Default.EventsQueryResult, QueryAsync),
         Method.Row("events.chain.enable", "{}", "Links each later event to the one before it by its hash.",
-            EventMethodsJson.Default.NoParams, EventMethodsJson.Default.ChainEnableResult, EnableChain),
+            static () => EventMethodsJson.Default.NoParams, static () => EventMethodsJson.Default.ChainEnableResult, EnableChain),
         Method.Waiting("events.chain.verify", "{}", "Reads this connection's journal and finds the first line that was changed.",
-            EventMethodsJson.Default.NoParams, EventMethodsJson.Default.ChainVerifyResult, VerifyChainAsync),
+            static () => EventMethodsJson.Default.NoParams, static () => EventMethodsJson.Default.ChainVerifyResult, VerifyChainAsync),
         Method.Waiting("events.retention", "{ policy?: { max_events?, max_age_secs? } }", "Sets or shows which events are kept, in memory and in the journal.",
-            EventMethodsJson.Default.EventsRetentionParams, EventMethodsJson.Default.EventsRetentionResult, RetainAsync),
+            static () => EventMethodsJson.Default.EventsRetentionParams, static () => EventMethodsJson.Default.EventsRetentionResult, RetainAsync),
         Method.Row("events.cost_by_agent", "{}", "What each agent's inference has cost on this connection, the dearest first.",
-            EventMethodsJson.Default.NoParams, EventMethodsJson.Default.AgentCostArray, CostByAgent),
+            static () => EventMethodsJson.Default.NoParams, static () => EventMethodsJson.Default.AgentCostArray, CostByAgent),
     ];
 
     internal static int Count(Call call, NoParams _) => Log(call).Count;

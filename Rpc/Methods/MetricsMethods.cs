@@ -11,10 +11,10 @@ internal static class MetricsMethods
     public static readonly Method[] Rows =
     [
         Method.Waiting("metrics.summary", "{}", "Outcomes, cost and latency of this connection.",
-            MetricsMethodsJson.Default.NoParams, MetricsMethodsJson.Default.MetricsSummary, SummaryAsync),
+            static () => MetricsMethodsJson.Default.NoParams, static () => MetricsMethodsJson.Default.MetricsSummary, SummaryAsync),
         Method.Waiting("metrics.alerts", "{ max_cost_usd?, max_error_rate?, max_avg_latency_ms?, max_goals_ungrounded?, min_actions? }",
             "The same summary, and which of its figures are over the thresholds given.",
-            MetricsMethodsJson.Default.AlertThresholds, MetricsMethodsJson.Default.MetricsAlertsResult, AlertsAsync),
+            static () => MetricsMethodsJson.Default.AlertThresholds, static () => MetricsMethodsJson.Default.MetricsAlertsResult, AlertsAsync),
     ];
 
     internal static Task<MetricsSummary> SummaryAsync(Call call, NoParams _)

@@ -13,15 +13,15 @@ internal static class PolicyMethods
     [
         Method.Row("policy.register", "{ name, rule, target?, key?, pattern?, value?, session_id? }",
             "Registers a policy: rule `deny_tool` (target), `deny_tool_param` (target, key, pattern) or `require_state` (key, value). Of two with one name both hold.",
-            PolicyMethodsJson.Default.PolicyDefinition, PolicyMethodsJson.Default.PolicyRegisterResult, Register),
+            static () => PolicyMethodsJson.Default.PolicyDefinition, static () => PolicyMethodsJson.Default.PolicyRegisterResult, Register),
         Method.Row("policy.unregister", "{ name, session_id? }", "Takes back every policy of that name in its scope, but none of the operator's files.",
-            PolicyMethodsJson.Default.PolicyUnregisterParams, PolicyMethodsJson.Default.PolicyUnregisterResult, Unregister),
+            static () => PolicyMethodsJson.Default.PolicyUnregisterParams, static () => PolicyMethodsJson.Default.PolicyUnregisterResult, Unregister),
         Method.Row("policy.list", "{ session_id? }", "The policies of a scope in the order they came; the global one begins with those of the operator's files.",
-            PolicyMethodsJson.Default.PolicyListParams, PolicyMethodsJson.Default.PolicyListResult, List),
+            static () => PolicyMethodsJson.Default.PolicyListParams, static () => PolicyMethodsJson.Default.PolicyListResult, List),
         Method.Row("session.policy.open", "{}", "Opens a scope of policies that hold, beside the global ones, for proposals that name it.",
-            PolicyMethodsJson.Default.NoParams, PolicyMethodsJson.Default.SessionPolicyOpenResult, Open),
+            static () => PolicyMethodsJson.Default.NoParams, static () => PolicyMethodsJson.Default.SessionPolicyOpenResult, Open),
         Method.Row("session.policy.close", "{ session_id }", "Drops such a scope; proposals that began in it stay under its policies.",
-            PolicyMethodsJson.Default.SessionPolicyCloseParams, PolicyMethodsJson.Default.SessionPolicyCloseResult, Close),
+            static () => PolicyMethodsJson.Default.SessionPolicyCloseParams, static () => PolicyMethodsJson.Default.SessionPolicyCloseResult, Close),
     ];
 
     internal static PolicyRegisterResult Register(Call call, PolicyDefinition definition)

@@ -19,7 +19,7 @@ internal static class ProposalMethods
     [
         Method.Waiting("proposal.submit", "{ proposal: { actions, id?, source?, timestamp?, context? }, session_id?, scope? }",
             "Runs a proposal. An action that goes wrong is a result, not an error.",
-            ProposalMethodsJson.Default.ProposalSubmitParams, ProposalMethodsJson.Default.ProposalResult, SubmitAsync,
+            static () => ProposalMethodsJson.Default.ProposalSubmitParams, static () => ProposalMethodsJson.Default.ProposalResult, SubmitAsync,
             deadline: static (p, standard) => Deadline(p.Proposal, standard) + (p.IsAsked ? SupervisionLimits.DecisionTimeout : default)),
     ];
 

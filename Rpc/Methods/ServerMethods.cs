@@ -12,17 +12,25 @@ internal static class ServerMethods
 {
     public static readonly Method[] Rows =
     [
-        Method.Row("ping", "{}", "Answers \"pong\".", ServerMethodsJson.Default.NoParams, ServerMethodsJson.Default.String, static (_, _) => "pong"),
+        Method.Row("ping", "{}", "Answers \"pong\".", static () => ServerMethodsJson.Default.NoParams, static () => ServerMethodsJson.Default.String, static (_, _) => "pong",
+            direct: PingDirect),
 
         Method.Row("server.handshake", "{ protocol_version, client_version? }", "Agrees on the protocol version, for this connection.",
-            ServerMethodsJson.Default.HandshakeParams, ServerMethodsJson.Default.HandshakeResult, Handshake),
+            static () => ServerMethodsJson.Default.HandshakeParams, static () => ServerMethodsJson.Default.HandshakeResult, Handshake),
 
         Method.Row("server.info", "{}", "Version, process, role, listeners and load of this daemon.",
-            ServerMethodsJson.Default.NoParams, ServerMethodsJson.Default.ServerInfoResult, Info),
+            static () => ServerMethodsJson.Default.NoParams, static () => ServerMethodsJson.Default.ServerInfoResult, Info),
 
         Method.Row("server.shutdown", "{}", "Stops the daemon in order: clients are told (1001), open runs are marked, everything is flushed.",
-            ServerMethodsJson.Default.NoParams, ServerMethodsJson.Default.ShutdownResult, Shutdown, Access.Host),
+            static () => ServerMethodsJson.Default.NoParams, static () => ServerMethodsJson.Default.ShutdownResult, Shutdown, Access.Host),
     ];
+
+    private static bool PingDirect(ClientSession session, ReadOnlySpan<byte> parameters, ref Answer answer)
+    {
+        if (!parameters.IsEmpty && parameters[0] != '{') return false;
+        answer.WriteResult("\"pong\""u8);
+        return true;
+    }
 
     private static HandshakeResult Handshake(Call call, HandshakeParams p)
     {

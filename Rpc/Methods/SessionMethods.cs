@@ -13,7 +13,7 @@ internal static class SessionMethods
     public static readonly Method[] Rows =
     [
         Method.Row("session.init", "{ tools, policies? }", "Registers tools, and policies as `policy.register` does; all of them or none.",
-            SessionMethodsJson.Default.SessionInitParams, SessionMethodsJson.Default.SessionInitResult, Init),
+            static () => SessionMethodsJson.Default.SessionInitParams, static () => SessionMethodsJson.Default.SessionInitResult, Init),
     ];
 
     internal static SessionInitResult Init(Call call, SessionInitParams p)

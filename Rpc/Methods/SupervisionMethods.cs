@@ -11,14 +11,14 @@ internal static class SupervisionMethods
     [
         Method.Row("supervision.subscribe", "{ filter?: { tools?, sessions?, min_reversibility? } }",
             "From now on proposals that pass the filter wait until somebody decides; sends `supervision.intent` for each.",
-            PermissionMethodsJson.Default.SuperviseParams, PermissionMethodsJson.Default.SuperviseResult, Subscribe, Access.Host),
+            static () => PermissionMethodsJson.Default.SuperviseParams, static () => PermissionMethodsJson.Default.SuperviseResult, Subscribe, Access.Host),
         Method.Row("supervision.unsubscribe", "{}", "Stops supervising; what waits goes on waiting for others, or for its time.",
-            PermissionMethodsJson.Default.NoParams, PermissionMethodsJson.Default.SuperviseEndResult,
+            static () => PermissionMethodsJson.Default.NoParams, static () => PermissionMethodsJson.Default.SuperviseEndResult,
             static (call, _) => new(false, call.State.Supervision.Unsubscribe(call.Session)), Access.Host),
         Method.Row("supervision.pending", "{}", "The proposals that wait for a decision, oldest first.",
-            PermissionMethodsJson.Default.NoParams, IntentJson.Default.PendingIntents, static (call, _) => call.State.Supervision.Pending(), Access.Host),
+            static () => PermissionMethodsJson.Default.NoParams, static () => IntentJson.Default.PendingIntents, static (call, _) => call.State.Supervision.Pending(), Access.Host),
         Method.Row("supervision.decide", "{ intent_id, decision: { kind, reason? } }", "Decides on one: `allow`, or, with a reason, `deny` or `escalate`. The first decision counts.",
-            PermissionMethodsJson.Default.SupervisionDecideParams, PermissionMethodsJson.Default.SupervisionDecideResult, Decide, Access.Host),
+            static () => PermissionMethodsJson.Default.SupervisionDecideParams, static () => PermissionMethodsJson.Default.SupervisionDecideResult, Decide, Access.Host),
     ];
 
     private static SuperviseResult Subscribe(Call call, SuperviseParams p)

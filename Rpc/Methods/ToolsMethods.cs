@@ -12,11 +12,11 @@ internal static class ToolsMethods
     [
         Method.Row("tools.register", "[ { name, description?, parameters?, returns?, idempotent?, cache_ttl_secs?, rate_limit? }, … ]",
             "Registers tools that this client runs; all of them or none.",
-            ToolsMethodsJson.Default.ListToolDefinition, ToolsMethodsJson.Default.Int32, Register),
+            static () => ToolsMethodsJson.Default.ListToolDefinition, static () => ToolsMethodsJson.Default.Int32, Register),
         Method.Row("tools.list", "{}", "The registered tools, sorted by name.",
-            ToolsMethodsJson.Default.NoParams, ToolsMethodsJson.Default.ToolsListResult, List),
+            static () => ToolsMethodsJson.Default.NoParams, static () => ToolsMethodsJson.Default.ToolsListResult, List),
         Method.Row("tools.unregister", "{ name }", "Takes a tool back; an unknown name is no error.",
-            ToolsMethodsJson.Default.ToolsUnregisterParams, ToolsMethodsJson.Default.ToolsUnregisterResult, Unregister),
+            static () => ToolsMethodsJson.Default.ToolsUnregisterParams, static () => ToolsMethodsJson.Default.ToolsUnregisterResult, Unregister),
     ];
 
     internal static int Register(Call call, List<ToolDefinition> definitions) => call.Session.Runtime.Tools.Register(definitions);

@@ -1,4 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using System.Text;
 using CarServer.RunStore;
 
@@ -52,6 +54,34 @@ internal sealed class StateStore
         }
         value = default;
         return false;
+    }
+
+    /// <summary>The same for nobody's state, without a string for the key.</summary>
+    public bool TryGet(ReadOnlySpan<char> key, out RawJson value)
+    {
+        lock (_lock)
+        {
+            bool found = _unscoped.GetAlternateLookup<ReadOnlySpan<char>>().TryGetValue(key, out Entry entry);
+            value = entry.Value;
+            return found;
+        }
+    }
+
+    /// <summary>Gives a key that is there, in nobody's state, another value. False when it is not there, or there is no room: nothing was written.</summary>
+    /// <param name="value">Compact JSON; copied, but for the value that the key has already.</param>
+    public bool TryReplace(ReadOnlySpan<char> key, ReadOnlySpan<byte> value)
+    {
+        lock (_lock)
+        {
+            ref Entry entry = ref CollectionsMarshal.GetValueRefOrNullRef(_unscoped.GetAlternateLookup<ReadOnlySpan<char>>(), key);
+            if (Unsafe.IsNullRef(ref entry)) return false;
+            ReadOnlySpan<byte> before = entry.Value.Utf8;
+            long bytes = _bytes + value.Length - before.Length;
+            if (bytes > MaxTotalBytes) return false;
+            _bytes = bytes;
+            entry = new Entry(before.SequenceEqual(value) ? entry.Value : RawJson.FromCompact(value.ToArray()), ++_version);
+            return true;
+        }
     }
 
     /// <summary>In ordinal order, without the tenant's prefix.</summary>

@@ -9,12 +9,16 @@ internal static class EnvelopeReading
     public static string Tell(ReadOnlySpan<byte> message)
     {
         Envelope envelope = Envelope.Read(message);
-        if (envelope.Kind != EnvelopeKind.Batch) return Tell(envelope);
+        if (envelope.Kind != EnvelopeKind.Batch)
+        {
+            string told = Tell(envelope), slowly = Tell(Envelope.ReadAny(message));
+            return told == slowly ? told : $"{told}, and read slowly {slowly}";
+        }
         var members = new List<Range>();
         if (Envelope.ReadBatch(message, members, out _) is { } code) return $"Batch {(int)code}";
-        var told = new StringBuilder("Batch");
-        foreach (Range member in members) told.Append($" [{Tell(Envelope.Read(message[member]))}]");
-        return told.ToString();
+        var batch = new StringBuilder("Batch");
+        foreach (Range member in members) batch.Append($" [{Tell(Envelope.Read(message[member]))}]");
+        return batch.ToString();
     }
 
     private static string Tell(in Envelope envelope)

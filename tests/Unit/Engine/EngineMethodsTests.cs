@@ -48,7 +48,7 @@ public sealed class EngineMethodsTests : IAsyncDisposable
     public async Task A_handler_that_refuses_at_once_leaves_nothing_registered_with_its_session()
     {
         CancellationToken abandoned = default;
-        Method method = Method.Waiting<NoParams, bool>("m", "{}", "", DiscoverMethodsJson.Default.NoParams, StateMethodsJson.Default.Boolean,
+        Method method = Method.Waiting<NoParams, bool>("m", "{}", "", static () => DiscoverMethodsJson.Default.NoParams, static () => StateMethodsJson.Default.Boolean,
             (call, _) =>
             {
                 abandoned = call.Abandoned;

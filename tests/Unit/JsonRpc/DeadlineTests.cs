@@ -18,8 +18,8 @@ public sealed class DeadlineTests
         var log = new LogLines();
         await using var wire = new WireHarness(
         [
-            Method.Waiting("test.slow", "{}", "", ServerMethodsJson.Default.NoParams, StateMethodsJson.Default.RawJson, (Call _, NoParams _) => result.Task),
-            Method.Row("test.busy", "{}", "", ServerMethodsJson.Default.NoParams, StateMethodsJson.Default.RawJson, (Call _, NoParams _) =>
+            Method.Waiting("test.slow", "{}", "", static () => ServerMethodsJson.Default.NoParams, static () => StateMethodsJson.Default.RawJson, (Call _, NoParams _) => result.Task),
+            Method.Row("test.busy", "{}", "", static () => ServerMethodsJson.Default.NoParams, static () => StateMethodsJson.Default.RawJson, (Call _, NoParams _) =>
             {
                 loopIsBusy.Set();
                 goOn.Wait(Eventually.Deadline);

@@ -119,7 +119,7 @@ public sealed class DispatchTests
     {
         await using var wire = new WireHarness(
         [
-            Method.Row("test.careful", "{}", "Needs server.handshake.", ServerMethodsJson.Default.NoParams, ServerMethodsJson.Default.String,
+            Method.Row("test.careful", "{}", "Needs server.handshake.", static () => ServerMethodsJson.Default.NoParams, static () => ServerMethodsJson.Default.String,
                 static (_, _) => "done", needsHandshake: true),
             .. ServerMethods.Rows,
         ]);
@@ -150,8 +150,8 @@ public sealed class DispatchTests
     private static Method Ping => ServerMethods.Rows.Single(row => row.Name == "ping");
 
     private static Method Sync(string name, Func<Call, RawJson> handler) =>
-        Method.Row(name, "{}", "For a test.", ServerMethodsJson.Default.NoParams, StateMethodsJson.Default.RawJson, (call, _) => handler(call));
+        Method.Row(name, "{}", "For a test.", static () => ServerMethodsJson.Default.NoParams, static () => StateMethodsJson.Default.RawJson, (call, _) => handler(call));
 
     private static Method Waiting(string name, Func<Call, Task<RawJson>> handler, Func<NoParams, TimeSpan, TimeSpan>? deadline = null) =>
-        Method.Waiting(name, "{}", "For a test.", ServerMethodsJson.Default.NoParams, StateMethodsJson.Default.RawJson, (call, _) => handler(call), deadline: deadline);
+        Method.Waiting(name, "{}", "For a test.", static () => ServerMethodsJson.Default.NoParams, static () => StateMethodsJson.Default.RawJson, (call, _) => handler(call), deadline: deadline);
 }

@@ -38,10 +38,6 @@ public sealed class MethodTableTests
     public async Task Two_rows_of_one_name_are_a_mistake() =>
         await Assert.That(() => new MethodTable([Row("a.b"), Row("c.d"), Row("a.b")])).Throws<ArgumentException>().WithMessage("method 'a.b' has two rows");
 
-    private static Method Row(string name)
-    {
-        Method like = AllMethods.Table.Find("ping")!;
-        return Method.Row(name, "{}", "", (System.Text.Json.Serialization.Metadata.JsonTypeInfo<NoParams>)like.ParamsType,
-            (System.Text.Json.Serialization.Metadata.JsonTypeInfo<string>)like.ResultType, static (_, _) => "");
-    }
+    private static Method Row(string name) =>
+        Method.Row(name, "{}", "", static () => ServerMethodsJson.Default.NoParams, static () => ServerMethodsJson.Default.String, static (_, _) => "");
 }

@@ -28,7 +28,7 @@ public sealed class MethodTests
     private static async Task<WeakReference> RefuseAsync(ServerState state, ClientSession session)
     {
         WeakReference? kept = null;
-        Method method = Method.Waiting("test", "{}", "", ServerMethodsJson.Default.NoParams, ServerMethodsJson.Default.String, (call, _) =>
+        Method method = Method.Waiting("test", "{}", "", static () => ServerMethodsJson.Default.NoParams, static () => ServerMethodsJson.Default.String, (call, _) =>
         {
             object mine = new();
             kept = new WeakReference(mine);
