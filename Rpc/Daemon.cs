@@ -92,7 +92,6 @@ internal sealed class Daemon : IAsyncDisposable
         };
         using CancellationTokenRegistration registration = stopping.Register(() => stop.TrySetResult());
         daemon.Serve(announce);
-        StartPages.Forget();
         await stop.Task;
         await daemon.StopAsync(asker);
         return 0;
