@@ -11,7 +11,7 @@ internal sealed record TurnParams(
         0, Prompt, Tool, Parameters.IsAbsent ? null : Parameters, Output.IsAbsent ? null : Output, CliOutcome, VerifierVerdict, PolicyRejected);
 }
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true,
+[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true,
     RespectNullableAnnotations = true, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
 [JsonSerializable(typeof(TurnParams))]
 internal sealed partial class TurnParamsJson : JsonSerializerContext;

@@ -31,6 +31,6 @@ internal sealed class SidePort(ServerState state, string? authToken) : IRequestH
 
 internal sealed record Health(string Version, int Pid, double Uptime, int Connections, bool Ready);
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
+[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
 [JsonSerializable(typeof(Health))]
 internal sealed partial class SidePortJson : JsonSerializerContext;

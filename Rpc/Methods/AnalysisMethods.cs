@@ -1,5 +1,4 @@
 using System.Text.Json;
-using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
 using CarServer.RunStore;
 using CarServer.State;
@@ -20,17 +19,17 @@ internal static class AnalysisMethods
     [
         Method.Waiting("equivalent", "{ proposal_a, proposal_b } or { p1, p2 }, test_states?",
             "Whether two proposals leave the same state behind, from each of the given states.",
-            static () => AnalysisMethodsJson.Default.EquivalentParams, static () => AnalysisMethodsJson.Default.EquivalenceResult, EquivalentAsync),
+            static () => ProposalMethodsJson.Default.EquivalentParams, static () => ProposalMethodsJson.Default.EquivalenceResult, EquivalentAsync),
         Method.Waiting("optimize", "{ proposal }", "The proposal without dependencies on keys that none of its actions writes.",
-            static () => AnalysisMethodsJson.Default.OptimizeParams, ReadOptimize, static () => AnalysisMethodsJson.Default.OptimizeResult, OptimizeAsync),
+            static () => ProposalMethodsJson.Default.OptimizeParams, ReadOptimize, static () => ProposalMethodsJson.Default.OptimizeResult, OptimizeAsync),
         Method.Waiting("simulate", "{ proposal, initial_state? }", "The state that a proposal leaves behind when every tool succeeds.",
-            static () => AnalysisMethodsJson.Default.AnalysisParams, static () => AnalysisMethodsJson.Default.DictionaryStringRawJson, SimulateAsync),
+            static () => ProposalMethodsJson.Default.AnalysisParams, static () => ProposalMethodsJson.Default.DictionaryStringRawJson, SimulateAsync),
         Method.Waiting("verify", "{ proposal, initial_state? }", "What is wrong with a proposal, how it would be run, and how far that can be known.",
-            static () => AnalysisMethodsJson.Default.AnalysisParams, static () => AnalysisMethodsJson.Default.Verification, VerifyAsync),
+            static () => ProposalMethodsJson.Default.AnalysisParams, static () => ProposalMethodsJson.Default.Verification, VerifyAsync),
         Method.Waiting("verify.monte_carlo",
             "{ proposal, initial_state?, tool_success_rates?, goal?, rate_window_days?, config?: { trials?, seed?, default_success_rate?, retry_attempts? } }",
             "How often a proposal works out when its tools may fail, by trying.",
-            static () => AnalysisMethodsJson.Default.MonteCarloParams, static () => AnalysisMethodsJson.Default.TrialReport, MonteCarloAsync),
+            static () => ProposalMethodsJson.Default.MonteCarloParams, static () => ProposalMethodsJson.Default.TrialReport, MonteCarloAsync),
     ];
 
     private static Task<Verification> VerifyAsync(Call call, AnalysisParams p)
@@ -75,8 +74,8 @@ internal static class AnalysisMethods
     /// <summary>The proposal twice: understood, and as it was written.</summary>
     private static OptimizeRequest ReadOptimize(ReadOnlySpan<byte> json)
     {
-        OptimizeParams understood = JsonSerializer.Deserialize(json, AnalysisMethodsJson.Default.OptimizeParams) ?? throw new JsonException();
-        OptimizeText written = JsonSerializer.Deserialize(json, AnalysisMethodsJson.Default.OptimizeText)!;
+        OptimizeParams understood = JsonSerializer.Deserialize(json, ProposalMethodsJson.Default.OptimizeParams) ?? throw new JsonException();
+        OptimizeText written = JsonSerializer.Deserialize(json, ProposalMethodsJson.Default.OptimizeText)!;
         return new OptimizeRequest(understood.Proposal, written.Proposal);
     }
 }
@@ -102,11 +101,3 @@ internal sealed record OptimizeRequest(ActionProposal Proposal, RawJson Text);
 internal sealed record MonteCarloParams(
     ActionProposal Proposal, Dictionary<string, RawJson>? InitialState = null, Dictionary<string, double>? ToolSuccessRates = null,
     RawJson Goal = default, int? RateWindowDays = null, MonteCarloConfig? Config = null);
-
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
-    RespectRequiredConstructorParameters = true, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
-[JsonSerializable(typeof(AnalysisParams)), JsonSerializable(typeof(Verification)), JsonSerializable(typeof(Dictionary<string, RawJson>))]
-[JsonSerializable(typeof(EquivalentParams)), JsonSerializable(typeof(EquivalenceResult))]
-[JsonSerializable(typeof(OptimizeParams)), JsonSerializable(typeof(OptimizeText)), JsonSerializable(typeof(OptimizeResult))]
-[JsonSerializable(typeof(MonteCarloParams)), JsonSerializable(typeof(TrialReport))]
-internal sealed partial class AnalysisMethodsJson : JsonSerializerContext;

@@ -70,7 +70,7 @@ internal sealed record SessionAuthResult(bool Ok, bool AuthEnabled)
     public string? MemoryNamespace { get; init; }
 }
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
     AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
 [JsonSerializable(typeof(SessionAuthParams)), JsonSerializable(typeof(SessionAuthResult))]
 internal sealed partial class AuthMethodsJson : JsonSerializerContext;

@@ -143,7 +143,7 @@ internal sealed record EventsRetentionParams(EventRetention? Policy = null);
 internal sealed record EventsRetentionResult(
     EventRetention Policy, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] int? Removed = null);
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
+[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
     RespectRequiredConstructorParameters = true, Converters = [typeof(UtcTime)], AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
 [JsonSerializable(typeof(NoParams)), JsonSerializable(typeof(int)), JsonSerializable(typeof(EventStatsResult))]
 [JsonSerializable(typeof(EventsTruncateParams)), JsonSerializable(typeof(EventsTruncateResult)), JsonSerializable(typeof(EventsClearResult))]

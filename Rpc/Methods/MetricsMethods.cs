@@ -33,7 +33,7 @@ internal static class MetricsMethods
 
 internal sealed record MetricsAlertsResult(MetricsSummary Summary, IReadOnlyList<MetricsAlert> Alerts);
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
+[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
     RespectRequiredConstructorParameters = true, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
 [JsonSerializable(typeof(NoParams)), JsonSerializable(typeof(MetricsSummary)), JsonSerializable(typeof(AlertThresholds)), JsonSerializable(typeof(MetricsAlertsResult))]
 internal sealed partial class MetricsMethodsJson : JsonSerializerContext;

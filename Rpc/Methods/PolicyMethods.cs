@@ -90,7 +90,7 @@ internal sealed record SessionPolicyCloseParams(string SessionId);
 /// <param name="Closed">False when there was no such session.</param>
 internal sealed record SessionPolicyCloseResult(bool Closed);
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
+[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
     RespectRequiredConstructorParameters = true, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
 [JsonSerializable(typeof(PolicyDefinition)), JsonSerializable(typeof(PolicyRegisterResult))]
 [JsonSerializable(typeof(PolicyUnregisterParams)), JsonSerializable(typeof(PolicyUnregisterResult))]

@@ -3,6 +3,7 @@ using CarServer.Rpc.JsonRpc;
 using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Engine;
+using CarServer.State.Engine.Analysis;
 using CarServer.State.Engine.Policies;
 using CarServer.State.Events;
 using CarServer.State.Supervision;
@@ -83,4 +84,8 @@ internal sealed record ProposalScope(
     RespectRequiredConstructorParameters = true, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
 [JsonSerializable(typeof(ProposalSubmitParams)), JsonSerializable(typeof(ProposalResult))]
 [JsonSerializable(typeof(PermissionProposalParams)), JsonSerializable(typeof(PermissionEvaluateParams)), JsonSerializable(typeof(PermissionDecideParams))]
+[JsonSerializable(typeof(AnalysisParams)), JsonSerializable(typeof(Verification)), JsonSerializable(typeof(Dictionary<string, RawJson>))]
+[JsonSerializable(typeof(EquivalentParams)), JsonSerializable(typeof(EquivalenceResult))]
+[JsonSerializable(typeof(OptimizeParams)), JsonSerializable(typeof(OptimizeText)), JsonSerializable(typeof(OptimizeResult))]
+[JsonSerializable(typeof(MonteCarloParams)), JsonSerializable(typeof(TrialReport))]
 internal sealed partial class ProposalMethodsJson : JsonSerializerContext;

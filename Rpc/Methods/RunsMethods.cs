@@ -228,7 +228,7 @@ internal sealed record CollectRunsParams(bool DryRun = false);
 internal sealed record CollectRunsResult(
     bool DryRun, IReadOnlyList<RemovedRun> Removed, int RemovedCount, int JournalsRemoved, int MaxPerAgent, int MaxAgeDays);
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true,
+[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true,
     RespectNullableAnnotations = true, AllowOutOfOrderMetadataProperties = true, Converters = [typeof(UtcTime)], AllowDuplicateProperties = false,
     MaxDepth = RawJsonConverter.MaxDepth)]
 [JsonSerializable(typeof(StartRunParams)), JsonSerializable(typeof(StartRunResult))]

@@ -72,7 +72,7 @@ internal sealed record ServerInfoResult(string Name, string Version, int Protoco
 
 internal sealed record ShutdownResult(bool Stopping);
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
+[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
 [JsonSerializable(typeof(NoParams)), JsonSerializable(typeof(string)), JsonSerializable(typeof(HandshakeParams)), JsonSerializable(typeof(HandshakeResult)),
  JsonSerializable(typeof(ServerInfoResult)), JsonSerializable(typeof(ShutdownResult))]
 internal sealed partial class ServerMethodsJson : JsonSerializerContext;

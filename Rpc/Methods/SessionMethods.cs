@@ -38,7 +38,7 @@ internal sealed record SessionInitParams(List<ToolDefinition> Tools, List<Policy
 /// <param name="SessionId">The connection's own id.</param>
 internal sealed record SessionInitResult(string SessionId, int ToolsRegistered, int PoliciesRegistered);
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
+[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
     RespectRequiredConstructorParameters = true, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
 [JsonSerializable(typeof(SessionInitParams)), JsonSerializable(typeof(SessionInitResult))]
 internal sealed partial class SessionMethodsJson : JsonSerializerContext;

@@ -108,7 +108,7 @@ internal sealed record StateSetParams(string Key, RawJson Value = default, strin
 
 internal sealed record StateTenantParams(string? TenantId = null);
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
+[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
     RespectRequiredConstructorParameters = true, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
 [JsonSerializable(typeof(StateKeyParams)), JsonSerializable(typeof(StateSetParams)), JsonSerializable(typeof(StateTenantParams))]
 [JsonSerializable(typeof(RawJson)), JsonSerializable(typeof(string)), JsonSerializable(typeof(bool)), JsonSerializable(typeof(string[]))]

@@ -38,7 +38,7 @@ internal sealed record ToolsUnregisterParams(string Name);
 /// <param name="Removed">1, or 0 when there was no such tool.</param>
 internal sealed record ToolsUnregisterResult(string Unregistered, int Removed);
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
+[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
     RespectRequiredConstructorParameters = true, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
 [JsonSerializable(typeof(List<ToolDefinition>)), JsonSerializable(typeof(int)), JsonSerializable(typeof(NoParams))]
 [JsonSerializable(typeof(ToolsListResult)), JsonSerializable(typeof(ToolsUnregisterParams)), JsonSerializable(typeof(ToolsUnregisterResult))]

@@ -27,7 +27,7 @@ internal sealed record CollectedRuns(
 internal sealed record CollectedRun(string RunId, string AgentId, RunStatus Status, DateTime StartedAt, string Reason);
 
 /// <summary>What the daemon says in <c>runs.*</c>, read from the other end of the wire: only what the verbs need.</summary>
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true,
+[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true,
     RespectNullableAnnotations = true, MaxDepth = RawJsonConverter.MaxWrappedDepth, Converters = [typeof(UtcTime)])]
 [JsonSerializable(typeof(RunsPage)), JsonSerializable(typeof(RunSummary))]
 [JsonSerializable(typeof(TracePart)), JsonSerializable(typeof(CollectedRuns))]

@@ -26,7 +26,7 @@ public class MonteCarloTests
     [Test]
     public async Task The_same_seed_gives_the_same_bytes_and_another_seed_others()
     {
-        string Told(ulong seed) => JsonSerializer.Serialize(Plans.Try(Chain, config: new MonteCarloConfig(Seed: seed)), AnalysisMethodsJson.Default.TrialReport);
+        string Told(ulong seed) => JsonSerializer.Serialize(Plans.Try(Chain, config: new MonteCarloConfig(Seed: seed)), ProposalMethodsJson.Default.TrialReport);
         await Assert.That(Told(1)).IsEqualTo(Told(1));
         await Assert.That(Told(1)).IsNotEqualTo(Told(2));
     }

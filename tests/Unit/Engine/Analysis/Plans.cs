@@ -12,7 +12,7 @@ internal static class Plans
 {
     public static ActionProposal Parse(string actions) => TestEngine.Parse($$"""{"id":"p","actions":[{{actions}}]}""");
 
-    public static Dictionary<string, RawJson> State(string json) => JsonSerializer.Deserialize(json, AnalysisMethodsJson.Default.DictionaryStringRawJson)!;
+    public static Dictionary<string, RawJson> State(string json) => JsonSerializer.Deserialize(json, ProposalMethodsJson.Default.DictionaryStringRawJson)!;
 
     public static string Text(Dictionary<string, RawJson> state) =>
         "{" + string.Join(',', state.OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => $"\"{pair.Key}\":{pair.Value}")) + "}";
@@ -39,7 +39,7 @@ internal static class Plans
     {
         ActionProposal proposal = Parse(actions);
         config ??= new MonteCarloConfig();
-        var given = JsonSerializer.Deserialize(rates, AnalysisMethodsJson.Default.DictionaryStringDouble);
+        var given = JsonSerializer.Deserialize(rates, ProposalMethodsJson.Default.DictionaryStringDouble);
         return MonteCarlo.Run(proposal, State(state), RawJson.Parse(goal), config, RateProvenance.Of(proposal, given, Trajectories.None, 30, config.DefaultSuccessRate), Steps(steps));
     }
 
