@@ -46,14 +46,14 @@ internal static class ProposalMethods
         return result;
     }
 
-    /// <summary>What all attempts of all actions may take one after another, and a margin; at least the daemon's default (protocol 5).</summary>
+    /// <summary>What all attempts of all actions, and the delays between them, may take one after another, and a margin; at least the daemon's default (protocol 5).</summary>
     internal static TimeSpan Deadline(ActionProposal proposal, TimeSpan standard)
     {
         UInt128 ms = DeadlineMarginMs;
         foreach (AgentAction? action in proposal.Actions)
         {
             // A null action is refused by the handler; its deadline is asked for all the same.
-            if (action is not null) ms += (UInt128)(action.TimeoutMs ?? ToolBudget.DefaultMs) * action.Attempts;
+            if (action is not null) ms += (UInt128)(action.TimeoutMs ?? ToolBudget.DefaultMs) * action.Attempts + EngineLimits.Backoffs(action.Attempts - 1);
         }
         TimeSpan needed = EngineLimits.TimerSpan(ms > ulong.MaxValue ? ulong.MaxValue : (ulong)ms);
         return needed > standard ? needed : standard;

@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Text.Json;
 using System.Text.Json.Serialization;
 using CarServer.RunStore;
 
@@ -46,7 +47,7 @@ internal sealed record Assumption
     public ulong? ReadVersion { get; set; }
 }
 
-/// <summary>One step of a proposal (protocol 10.1). Unknown fields are ignored.</summary>
+/// <summary>One step of a proposal (protocol 10.1). Unknown fields are carried.</summary>
 /// <remarks>Setters for the reason given at <see cref="ActionProposal"/>.</remarks>
 internal sealed record AgentAction
 {
@@ -93,6 +94,10 @@ internal sealed record AgentAction
     public InvocationMode InvocationMode { get; set; } = InvocationMode.OneShot;
     public Reversibility Reversibility { get; set; } = Reversibility.Irreversible;
     public Compensation? Compensation { get; set; }
+
+    /// <summary>What the client sent and we do not know; shown wherever the action is.</summary>
+    [JsonExtensionData]
+    public Dictionary<string, JsonElement>? Unknown { get; set; }
 
     /// <summary>How often it is tried at most.</summary>
     [JsonIgnore]

@@ -40,7 +40,8 @@ internal sealed class ProposalRun
     {
         long started = _runtime.Clock.GetTimestamp();
         _runtime.Events.Record(EventKind.ProposalReceived, null, _proposal.Id, new("source", _proposal.Source),
-            new("actions", _proposal.Actions.Count), new("tenant", _tenant), new("context", _proposal.Context));
+            new("actions", _proposal.Actions.Count), new("tenant", _tenant), new("context", _proposal.Context),
+            new(UnknownFields.Name, UnknownFields.ToRawJson(_proposal.Unknown)));
         try
         {
             foreach (int[] level in ActionGraph.Of(_proposal.Actions).Levels)

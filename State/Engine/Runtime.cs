@@ -27,7 +27,7 @@ internal sealed class Runtime(EventLog events, IToolExecutor tools, TimeProvider
         foreach (AgentAction? action in proposal.Actions)
         {
             if (action is null) continue;   // refused soon, by Check
-            steps += action.Preconditions.Count;
+            steps += action.Preconditions.Count + action.StateDependencies.Count + action.Dependencies.Count + action.ExpectedEffects.Count;
             bytes += action.Parameters.Utf8.Length * (1L + policies);   // each may look through all of it
             foreach (RawJson effect in action.ExpectedEffects.Values) bytes += effect.Utf8.Length;
         }
