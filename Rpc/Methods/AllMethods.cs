@@ -14,6 +14,7 @@ internal static class AllMethods
         .. MetricsMethods.Rows,
         .. PolicyMethods.Rows,
         .. ProposalMethods.Rows,
+        .. ReplanMethods.Rows,
         .. RunsMethods.Rows,
         .. ServerMethods.Rows,
         .. SessionMethods.Rows,

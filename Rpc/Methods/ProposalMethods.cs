@@ -19,7 +19,7 @@ internal static class ProposalMethods
         Method.Waiting("proposal.submit", "{ proposal: { actions, id?, source?, timestamp?, context? }, session_id?, scope? }",
             "Runs a proposal. An action that goes wrong is a result, not an error.",
             ProposalMethodsJson.Default.ProposalSubmitParams, ProposalMethodsJson.Default.ProposalResult, SubmitAsync,
-            deadline: static (p, standard) => Deadline(p.Proposal, standard)),
+            deadline: static (session, p, standard) => Deadline(p.Proposal, session.Runtime.ReplanConfig, standard)),
     ];
 
     internal static Task<ProposalResult> SubmitAsync(Call call, ProposalSubmitParams p)
@@ -41,13 +41,13 @@ internal static class ProposalMethods
             runtime.Events.Record(EventKind.SessionScope, null, p.Proposal.Id,
                 new("caller", scope.CallerId), new("tenant", StateStore.Tenant(scope.TenantId)));
         }
-        ProposalResult result = await runtime.SubmitAsync(p.Proposal, p.Scope?.TenantId, call.Abandoned, session);
-        if (runId is not null) await call.State.Runs.RecordProposalAsync(runId, p.Proposal, result);
-        return result;
+        return await runtime.SubmitAsync(p.Proposal, p.Scope?.TenantId, call.Abandoned, session,
+            ended: runId is null ? null : (proposal, result) => call.State.Runs.RecordProposalAsync(runId, proposal, result));
     }
 
     /// <summary>What all attempts of all actions, and the delays between them, may take one after another, and a margin; at least the daemon's default (protocol 5).</summary>
-    internal static TimeSpan Deadline(ActionProposal proposal, TimeSpan standard)
+    /// <remarks>For each further plan as much again, with the time until it is there: what it will ask for nobody knows yet.</remarks>
+    internal static TimeSpan Deadline(ActionProposal proposal, ReplanConfig replan, TimeSpan standard)
     {
         UInt128 ms = DeadlineMarginMs;
         foreach (AgentAction? action in proposal.Actions)
@@ -55,8 +55,9 @@ internal static class ProposalMethods
             // A null action is refused by the handler; its deadline is asked for all the same.
             if (action is not null) ms += (UInt128)(action.TimeoutMs ?? ToolBudget.DefaultMs) * action.Attempts + EngineLimits.Backoffs(action.Attempts - 1);
         }
-        TimeSpan needed = EngineLimits.TimerSpan(ms > ulong.MaxValue ? ulong.MaxValue : (ulong)ms);
-        return needed > standard ? needed : standard;
+        ms = UInt128.Max(ms, (UInt128)standard.TotalMilliseconds);
+        ms += replan.MaxReplans * (ms + replan.DelayMs + EngineLimits.PlannerMs);
+        return EngineLimits.TimerSpan(ms > ulong.MaxValue ? ulong.MaxValue : (ulong)ms);
     }
 }
 
@@ -74,4 +75,5 @@ internal sealed record ProposalScope(
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
     RespectRequiredConstructorParameters = true, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
 [JsonSerializable(typeof(ProposalSubmitParams)), JsonSerializable(typeof(ProposalResult))]
+[JsonSerializable(typeof(ReplanConfig)), JsonSerializable(typeof(ReplanProposeParams))]
 internal sealed partial class ProposalMethodsJson : JsonSerializerContext;

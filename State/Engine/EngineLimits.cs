@@ -34,6 +34,9 @@ internal static class EngineLimits
     /// </summary>
     public const ulong MaxTimerMs = int.MaxValue;
 
+    /// <summary>How long the client has for another plan, in milliseconds: as long as for a tool without a timeout of its own.</summary>
+    public const ulong PlannerMs = ToolBudget.DefaultMs;
+
     /// <summary>Delay before the first retry (protocol 10.3); it doubles with every further one.</summary>
     public const ulong FirstBackoffMs = 100;
 

@@ -13,6 +13,16 @@ internal sealed class Runtime(EventLog events, IToolExecutor tools, TimeProvider
     public PolicyRegistry Policies { get; } = new(operators ?? []);
     public EventLog Events => events;
 
+    private volatile Replans _replans = new(new ReplanConfig(), null);
+
+    private sealed record Replans(ReplanConfig Config, IPlanner? Planner);
+
+    /// <summary>What follows an abort, for proposals that are submitted from now on.</summary>
+    public ReplanConfig ReplanConfig => _replans.Config;
+
+    /// <param name="planner">Who is asked for another plan.</param>
+    public void Replan(ReplanConfig config, IPlanner planner) => _replans = new Replans(config, planner);
+
     internal IdempotencyCache Successes { get; } = new();
     internal IToolExecutor Executor => tools;
     internal TimeProvider Clock => clock;
@@ -38,12 +48,27 @@ internal sealed class Runtime(EventLog events, IToolExecutor tools, TimeProvider
     /// <param name="tenant">Whose state it works on; blank for nobody's.</param>
     /// <param name="abandoned">Ends what waits; actions that have not begun are skipped.</param>
     /// <param name="session">The policy session it runs in, if any.</param>
+    /// <param name="ended">Told of each plan that was run, before another one takes its place.</param>
     /// <remarks>Runs on the caller's thread until it first waits, and to its end when nothing waits.</remarks>
     /// <exception cref="RefusedException">See <see cref="ActionProposal.Check"/>; nothing ran.</exception>
-    public async Task<ProposalResult> SubmitAsync(ActionProposal proposal, string? tenant, CancellationToken abandoned, PolicyScope? session = null)
+    public async Task<ProposalResult> SubmitAsync(ActionProposal proposal, string? tenant, CancellationToken abandoned, PolicyScope? session = null,
+        Func<ActionProposal, ProposalResult, Task>? ended = null)
     {
         proposal.Check();
-        return await new ProposalRun(this, proposal, StateStore.Tenant(tenant), session, abandoned).ExecuteAsync();
+        tenant = StateStore.Tenant(tenant);
+        (ReplanConfig config, IPlanner? planner) = (_replans.Config, _replans.Planner);
+        ProposalResult result = await RunAsync(proposal);
+        if (result.Aborted is null || config.MaxReplans == 0 || planner is null) return result;
+        var replanning = new Replanning(this, config, planner, tenant, RunAsync, abandoned);
+        // On the pool: another plan comes with a client's reply, and the read loop that brings it has other clients.
+        return await Task.Run(() => replanning.GoOnAsync(proposal, result));
+
+        async Task<ProposalResult> RunAsync(ActionProposal plan)
+        {
+            ProposalResult made = await new ProposalRun(this, plan, tenant, session, config.ReplanOnRejected, abandoned).ExecuteAsync();
+            if (ended is not null) await ended(plan, made);
+            return made;
+        }
     }
 
     internal void RecordStateChange(string? tenant, StateTransition transition, string actionId, string? proposalId) =>

@@ -200,7 +200,9 @@ public sealed class EngineMethodsTests : IAsyncDisposable
     public async Task The_deadline_is_what_the_actions_may_take(string actions, double ms)
     {
         ActionProposal proposal = TestEngine.Parse($$"""{"actions":[{{actions}}]}""");
-        await Assert.That(ProposalMethods.Deadline(proposal, TimeSpan.FromMinutes(30)).TotalMilliseconds).IsEqualTo(ms);
+        await Assert.That(ProposalMethods.Deadline(proposal, new ReplanConfig(), TimeSpan.FromMinutes(30)).TotalMilliseconds).IsEqualTo(ms);
+        double replanned = Math.Min(3 * ms + 2 * (1_000 + 300_000), int.MaxValue);
+        await Assert.That(ProposalMethods.Deadline(proposal, new ReplanConfig(2, DelayMs: 1_000), TimeSpan.FromMinutes(30)).TotalMilliseconds).IsEqualTo(replanned);
     }
 
     public async ValueTask DisposeAsync()
