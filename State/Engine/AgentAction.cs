@@ -33,7 +33,8 @@ internal enum CompensationType { Tool, ActionRef }
 /// <summary>How an action says it could be undone: by a tool, or by another action of the proposal. Carried, never run.</summary>
 internal sealed record Compensation
 {
-    public required CompensationType Type { get; set; }
+    [JsonRequired]
+    public CompensationType Type { get; set; }
     public string? Tool { get; set; }
     public RawJson Parameters { get; set; }
     public string? ActionId { get; set; }
@@ -42,7 +43,8 @@ internal sealed record Compensation
 /// <summary>What the proposer believed about one state key when it planned.</summary>
 internal sealed record Assumption
 {
-    public required string Key { get; set; }
+    [JsonRequired]
+    public string Key { get; set; } = "";
     public RawJson ExpectedValue { get; set; }
     public ulong? ReadVersion { get; set; }
 }
@@ -57,7 +59,8 @@ internal sealed record AgentAction
     [AllowNull]
     public string Id { get => field ??= ActionProposal.NewId(); set; }
 
-    public required ActionType Type { get; set; }
+    [JsonRequired]
+    public ActionType Type { get; set; }
 
     /// <summary>Only for a tool call, which is rejected without it.</summary>
     public string? Tool { get; set; }
