@@ -34,6 +34,12 @@ internal static class EngineLimits
     /// </summary>
     public const ulong MaxTimerMs = int.MaxValue;
 
+    /// <summary>Plans that one request may ask for after an abort: who has found none that works by then does not find it in the next minute either.</summary>
+    public const uint MaxReplans = 16;
+
+    /// <summary>Longest delay before such a question, in milliseconds: what a retry waits at most, too.</summary>
+    public const ulong MaxReplanDelayMs = MaxBackoffMs;
+
     /// <summary>How long the client has for another plan, in milliseconds: as long as for a tool without a timeout of its own.</summary>
     public const ulong PlannerMs = ToolBudget.DefaultMs;
 

@@ -119,7 +119,7 @@ internal sealed class ProposalRun
     }
 
     /// <summary>A tool's reply continues its proposal on the read loop that brought it. One that may not stay there goes elsewhere with what is left.</summary>
-    private bool MustLeaveTheReadLoop => SynchronizationContext.Current is not null && !_runtime.MayRunInline(_proposal, _session);
+    private bool MustLeaveTheReadLoop => !_runtime.MayRunInline(_proposal, _session);
 
     /// <summary>The pool. Yielding alone would come back to the loop, whose context whoever began there has.</summary>
     private static ConfiguredTaskAwaitable Elsewhere => Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);

@@ -10,17 +10,11 @@ namespace CarServer.State.Engine;
 /// <param name="ReplanOnRejected">A rejected action that aborts does so like a failed one: the state is rolled back, and another plan asked for.</param>
 internal sealed record ReplanConfig(uint MaxReplans = 0, ulong DelayMs = 0, bool VerifyBeforeExecute = true, bool ReplanOnRejected = false)
 {
-    /// <summary>Plans that one request may ask for: who has not found one that works by then does not find it in the next minute either.</summary>
-    public const uint MostReplans = 16;
-
-    /// <summary>Longest delay, in milliseconds: what a retry waits at most, too.</summary>
-    public const ulong LongestDelayMs = EngineLimits.MaxBackoffMs;
-
     /// <exception cref="RefusedException">A number beyond its limit.</exception>
     public void Check()
     {
-        if (MaxReplans > MostReplans) throw new RefusedException($"max_replans may be at most {MostReplans}, got {MaxReplans}", Refusal.Invalid);
-        if (DelayMs > LongestDelayMs) throw new RefusedException($"delay_ms may be at most {LongestDelayMs}, got {DelayMs}", Refusal.Invalid);
+        if (MaxReplans > EngineLimits.MaxReplans) throw new RefusedException($"max_replans may be at most {EngineLimits.MaxReplans}, got {MaxReplans}", Refusal.Invalid);
+        if (DelayMs > EngineLimits.MaxReplanDelayMs) throw new RefusedException($"delay_ms may be at most {EngineLimits.MaxReplanDelayMs}, got {DelayMs}", Refusal.Invalid);
     }
 }
 

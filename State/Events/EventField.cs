@@ -36,8 +36,8 @@ internal readonly struct EventField
     internal bool HasValue => _text is not null || _number != NumberKind.None || !_json.IsAbsent;
 
     /// <summary>Bytes that name and value take at most, with what stands around them.</summary>
-    internal int MaxBytes => Name.Length + EventText.MaxScalarBytes
-        + (_text is not null ? Short(_text).Length * EventText.MaxBytesPerChar : Math.Min(_json.Utf8.Length, MaxValueBytes));
+    internal int MaxBytes => Name.Length + EventText.ScalarBytes
+        + (_text is not null ? Short(_text).Length * EventText.CharBytes : Math.Min(_json.Utf8.Length, MaxValueBytes));
 
     internal void WriteTo(ref EventText data)
     {

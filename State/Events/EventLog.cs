@@ -93,7 +93,7 @@ internal sealed partial class EventLog(string journalPath, Appender appender, Ti
     /// <summary>Bytes that an event takes at most, with its hashes and its newline.</summary>
     private static int MaxBytes(string? actionId, string? proposalId, ReadOnlySpan<EventField> data)
     {
-        int most = FixedBytes + EventChain.SealBytes + ((actionId?.Length ?? 0) + (proposalId?.Length ?? 0)) * EventText.MaxBytesPerChar;
+        int most = FixedBytes + EventChain.SealBytes + ((actionId?.Length ?? 0) + (proposalId?.Length ?? 0)) * EventText.CharBytes;
         foreach (EventField field in data) most += field.MaxBytes;
         return most;
     }

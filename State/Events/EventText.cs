@@ -9,10 +9,10 @@ namespace CarServer.State.Events;
 internal ref struct EventText(Span<byte> target)
 {
     /// <summary>Bytes that one character of a text takes at most: an escape. A character of a surrogate pair takes no more.</summary>
-    public const int MaxBytesPerChar = 6;
+    public const int CharBytes = 6;
 
     /// <summary>Bytes of a number, of a truth, or of a time with its quotes, at most.</summary>
-    public const int MaxScalarBytes = 32;
+    public const int ScalarBytes = 32;
 
     /// <summary>Where text can be copied as it is: what JSON escapes is in no identifier, path or word.</summary>
     private static readonly SearchValues<char> Plain =
