@@ -35,7 +35,7 @@ internal static class EngineLimits
     public const ulong MaxTimerMs = int.MaxValue;
 
     /// <summary>Plans that one request may ask for after an abort: who has found none that works by then does not find it in the next minute either.</summary>
-    public const uint MaxReplans = 16;
+    public const int MaxReplans = 16;
 
     /// <summary>Longest delay before such a question, in milliseconds: what a retry waits at most, too.</summary>
     public const ulong MaxReplanDelayMs = MaxBackoffMs;
