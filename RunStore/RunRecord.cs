@@ -26,6 +26,7 @@ internal sealed record RunStarted(string RunId, string AgentId, string Intent, s
 
 /// <summary>One step of the agent. What was not given is left out of the line; a given <c>null</c> stays.</summary>
 /// <param name="Index">Position among the run's turns, from 0. The run decides it, never the sender.</param>
+/// <param name="Extra">Fields of a proposal's action that the daemon does not know.</param>
 internal sealed record RunTurn(
     int Index = 0,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Prompt = null,
@@ -34,7 +35,8 @@ internal sealed record RunTurn(
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] RawJson? Output = null,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] CliOutcome? CliOutcome = null,
     VerifierVerdict VerifierVerdict = VerifierVerdict.NotRun,
-    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] bool? PolicyRejected = null) : RunRecord;
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] bool? PolicyRejected = null,
+    [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] RawJson? Extra = null) : RunRecord;
 
 internal sealed record RunEnded(string RunId, string AgentId, RunTermination Termination, DateTime EndedAt) : RunRecord;
 

@@ -39,6 +39,7 @@ internal static class TurnLine
             Prompt = turn.Prompt is { } prompt ? Cut(prompt) : null,
             Parameters = turn.Parameters is { } parameters ? Cut(parameters) : null,
             Output = turn.Output is { } output ? Cut(output) : null,
+            Extra = turn.Extra is { } extra ? Cut(extra) : null,
         };
         byte[] body = EncodeBody(turn);
         if (Fits(body)) return body;
@@ -47,6 +48,7 @@ internal static class TurnLine
             Prompt = turn.Prompt is null ? null : ReplacedMarker,
             Parameters = turn.Parameters is null ? null : Replaced,
             Output = turn.Output is null ? null : Replaced,
+            Extra = turn.Extra is null ? null : Replaced,
         });
         return Fits(body) ? body : null;
     }

@@ -49,7 +49,7 @@ internal sealed class Callbacks
         if (waiter is null) return;
         bool refused = !envelope.Error.IsEmpty && !envelope.Error.SequenceEqual("null"u8);
         waiter.TrySetResult(refused
-            ? new CallbackReply(CallbackEnd.Refused, Error: ErrorText(envelope.Error))
+            ? new CallbackReply(CallbackEnd.Refused, Error: ErrorText(envelope.Error, out int code), Code: code)
             : new CallbackReply(CallbackEnd.Replied, envelope.Result.IsEmpty ? RawJson.Null : RawJson.Parse(envelope.Result)));
     }
 
@@ -66,8 +66,10 @@ internal sealed class Callbacks
     }
 
     /// <summary>The client's own words: <c>error.message</c>, a plain string, or whatever it sent.</summary>
-    private static string ErrorText(ReadOnlySpan<byte> error)
+    private static string ErrorText(ReadOnlySpan<byte> error, out int code)
     {
+        code = 0;
+        string? text = null;
         try
         {
             var reader = new Utf8JsonReader(error, new JsonReaderOptions { MaxDepth = RawJsonConverter.MaxDepth });
@@ -76,9 +78,10 @@ internal sealed class Callbacks
             if (reader.TokenType == JsonTokenType.StartObject)
                 while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
                 {
-                    bool message = reader.TextIs("message"u8);
+                    bool message = reader.TextIs("message"u8), isCode = reader.TextIs("code"u8);
                     reader.Read();
-                    if (message && reader.TokenType == JsonTokenType.String) return reader.GetString()!;
+                    if (message && reader.TokenType == JsonTokenType.String) text ??= reader.GetString();
+                    else if (isCode && reader.TokenType == JsonTokenType.Number && reader.TryGetInt32(out int number)) code = number;
                     reader.Skip();
                 }
         }
@@ -86,6 +89,6 @@ internal sealed class Callbacks
         {
             return "the client's error message is not valid text";   // a lone surrogate
         }
-        return RawJson.Parse(error).ToString();
+        return text ?? RawJson.Parse(error).ToString();
     }
 }

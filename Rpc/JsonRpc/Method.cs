@@ -55,9 +55,9 @@ internal abstract class Method(string name, string shape, string summary)
         new SyncMethod<P, R>(name, shape, summary, paramsType, resultType, handler) { Access = access, NeedsHandshake = needsHandshake, Direct = direct };
 
     /// <summary>A method that may wait. It runs on the read loop until it first does.</summary>
-    /// <param name="deadline">How long it may take, from the params and the daemon's default (protocol 5); null for just the default.</param>
+    /// <param name="deadline">How long it may take, from the session, the params and the daemon's default (protocol 5); null for just the default.</param>
     public static Method Waiting<P, R>(string name, string shape, string summary, Func<JsonTypeInfo<P>> paramsType, Func<JsonTypeInfo<R>> resultType,
-        Func<Call, P, Task<R>> handler, Access access = Access.Client, Func<P, TimeSpan, TimeSpan>? deadline = null, bool needsHandshake = false) =>
+        Func<Call, P, Task<R>> handler, Access access = Access.Client, Func<ClientSession, P, TimeSpan, TimeSpan>? deadline = null, bool needsHandshake = false) =>
         new WaitingMethod<P, R>(name, shape, summary, paramsType, resultType, handler, deadline) { Access = access, NeedsHandshake = needsHandshake };
 
     /// <summary>A method that may wait, and whose params are read in a way of their own.</summary>
@@ -157,7 +157,7 @@ internal sealed class SyncMethod<P, R>(string name, string shape, string summary
 }
 
 internal sealed class WaitingMethod<P, R>(string name, string shape, string summary, Func<JsonTypeInfo> paramsType, Func<JsonTypeInfo<R>> resultType,
-    Func<Call, P, Task<R>> handler, Func<P, TimeSpan, TimeSpan>? deadline) : TypedMethod<P, R>(name, shape, summary, paramsType, resultType)
+    Func<Call, P, Task<R>> handler, Func<ClientSession, P, TimeSpan, TimeSpan>? deadline) : TypedMethod<P, R>(name, shape, summary, paramsType, resultType)
 {
     public override PendingAnswer? Invoke(ServerState state, ClientSession session, ReadOnlySpan<byte> parameters, ref Answer answer)
     {
@@ -179,14 +179,14 @@ internal sealed class WaitingMethod<P, R>(string name, string shape, string summ
             Write(ref answer, task.GetAwaiter().GetResult());
             return null;
         }
-        return new Pending(this, parsed, task, abandon);
+        return new Pending(this, session, parsed, task, abandon);
     }
 
-    private TimeSpan DeadlineOf(P parsed, TimeSpan standard) => deadline?.Invoke(parsed, standard) ?? standard;
+    private TimeSpan DeadlineOf(ClientSession session, P parsed, TimeSpan standard) => deadline?.Invoke(session, parsed, standard) ?? standard;
 
-    private sealed class Pending(WaitingMethod<P, R> method, P parsed, Task<R> task, CancellationTokenSource abandon) : PendingAnswer(task, abandon)
+    private sealed class Pending(WaitingMethod<P, R> method, ClientSession session, P parsed, Task<R> task, CancellationTokenSource abandon) : PendingAnswer(task, abandon)
     {
-        public override TimeSpan Deadline(TimeSpan standard) => method.DeadlineOf(parsed, standard);
+        public override TimeSpan Deadline(TimeSpan standard) => method.DeadlineOf(session, parsed, standard);
         public override void Write(ref Answer answer) => method.Write(ref answer, task.GetAwaiter().GetResult());
     }
 }

@@ -16,6 +16,7 @@ internal static class AllMethods
         .. PermissionMethods.Rows,
         .. PolicyMethods.Rows,
         .. ProposalMethods.Rows,
+        .. ReplanMethods.Rows,
         .. RunsMethods.Rows,
         .. ServerMethods.Rows,
         .. SessionMethods.Rows,

@@ -21,7 +21,7 @@ internal static class ProposalMethods
         Method.Waiting("proposal.submit", "{ proposal: { actions, id?, source?, timestamp?, context? }, session_id?, scope? }",
             "Runs a proposal. An action that goes wrong is a result, not an error.",
             static () => ProposalMethodsJson.Default.ProposalSubmitParams, static () => ProposalMethodsJson.Default.ProposalResult, SubmitAsync,
-            deadline: static (p, standard) => Deadline(p.Proposal, standard) + (p.IsAsked ? SupervisionLimits.DecisionTimeout : default)),
+            deadline: static (session, p, standard) => Deadline(p.Proposal, session.Runtime.ReplanConfig, standard) + (p.IsAsked ? SupervisionLimits.DecisionTimeout : default)),
     ];
 
     internal static Task<ProposalResult> SubmitAsync(Call call, ProposalSubmitParams p)
@@ -45,22 +45,23 @@ internal static class ProposalMethods
             runtime.Events.Record(EventKind.SessionScope, null, p.Proposal.Id,
                 new("caller", scope.CallerId), new("tenant", StateStore.Tenant(scope.TenantId)));
         }
-        ProposalResult result = await runtime.SubmitAsync(p.Proposal, p.Scope?.TenantId, call.Abandoned, session, p.Scope?.CallerId);
-        if (runId is not null) await call.State.Runs.RecordProposalAsync(runId, p.Proposal, result);
-        return result;
+        return await runtime.SubmitAsync(p.Proposal, p.Scope?.TenantId, call.Abandoned, session, p.Scope?.CallerId,
+            ended: runId is null ? null : (proposal, result) => call.State.Runs.RecordProposalAsync(runId, proposal, result));
     }
 
-    /// <summary>What all attempts of all actions may take one after another, and a margin; at least the daemon's default (protocol 5).</summary>
-    internal static TimeSpan Deadline(ActionProposal proposal, TimeSpan standard)
+    /// <summary>What all attempts of all actions, and the delays between them, may take one after another, and a margin; at least the daemon's default (protocol 5).</summary>
+    /// <remarks>For each further plan as much again, with the time until it is there: what it will ask for nobody knows yet.</remarks>
+    internal static TimeSpan Deadline(ActionProposal proposal, ReplanConfig replan, TimeSpan standard)
     {
         UInt128 ms = DeadlineMarginMs;
         foreach (AgentAction? action in proposal.Actions)
         {
             // A null action is refused by the handler; its deadline is asked for all the same.
-            if (action is not null) ms += (UInt128)(action.TimeoutMs ?? ToolBudget.DefaultMs) * action.Attempts;
+            if (action is not null) ms += (UInt128)(action.TimeoutMs ?? ToolBudget.DefaultMs) * action.Attempts + EngineLimits.Backoffs(action.Attempts - 1);
         }
-        TimeSpan needed = EngineLimits.TimerSpan(ms > ulong.MaxValue ? ulong.MaxValue : (ulong)ms);
-        return needed > standard ? needed : standard;
+        ms = UInt128.Max(ms, (UInt128)standard.TotalMilliseconds);
+        ms += replan.MaxReplans * (ms + replan.DelayMs + EngineLimits.PlannerMs);
+        return EngineLimits.TimerSpan(ms > ulong.MaxValue ? ulong.MaxValue : (ulong)ms);
     }
 }
 
@@ -88,4 +89,5 @@ internal sealed record ProposalScope(
 [JsonSerializable(typeof(EquivalentParams)), JsonSerializable(typeof(EquivalenceResult))]
 [JsonSerializable(typeof(OptimizeParams)), JsonSerializable(typeof(OptimizeText)), JsonSerializable(typeof(OptimizeResult))]
 [JsonSerializable(typeof(MonteCarloParams)), JsonSerializable(typeof(TrialReport))]
+[JsonSerializable(typeof(ReplanConfig)), JsonSerializable(typeof(ReplanProposeParams))]
 internal sealed partial class ProposalMethodsJson : JsonSerializerContext;

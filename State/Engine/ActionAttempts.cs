@@ -10,6 +10,9 @@ internal sealed class ActionAttempts(Runtime runtime, string proposalId, string?
     private int _toolCalls;
     private int _retries;
 
+    /// <summary>What assertions are asked of; preconditions are, too.</summary>
+    public Conditions Conditions { get; } = new(runtime.State, tenant, abandoned);
+
     /// <summary>Attempts handed to a tool so far.</summary>
     public int ToolCalls => Volatile.Read(ref _toolCalls);
 
@@ -49,13 +52,9 @@ internal sealed class ActionAttempts(Runtime runtime, string proposalId, string?
 
     private RawJson Read(string key) => runtime.State.TryGet(tenant, key, out RawJson value) ? value : RawJson.Null;
 
-    private ToolOutcome Assert(StateOperands operands)
-    {
-        bool present = runtime.State.TryGet(tenant, operands.Key!, out RawJson actual);
-        return Preconditions.Problem(operands.Operator, present, actual, operands.Value) is { } problem
-            ? ToolOutcome.Failed($"assertion failed: state['{operands.Key}'] {operands.Operator}: {problem}")
-            : ToolOutcome.Succeeded(RawJson.Null);
-    }
+    private ToolOutcome Assert(StateOperands operands) => Conditions.Problem(operands.Key!, operands.Operator, operands.Value) is { } problem
+        ? ToolOutcome.Failed($"assertion failed: state['{operands.Key}'] {operands.Operator}: {problem}")
+        : ToolOutcome.Succeeded(RawJson.Null);
 
     private async ValueTask<ToolOutcome> CallToolAsync(AgentAction action, ulong attempt)
     {

@@ -14,20 +14,27 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
     public int ToolCalls => _attempts.ToolCalls;
     public int Retries => _attempts.Retries;
 
-    public async ValueTask<ActionResult> RunAsync(AgentAction action)
+    public ValueTask<ActionResult> RunAsync(AgentAction action)
     {
         long started = runtime.Clock.GetTimestamp();
 
         // An idempotent call that has succeeded before is not looked at again.
         if (IdempotencyKey(action) is { } known && runtime.Successes.TryGet(known, out RawJson remembered))
-            return Succeed(action, remembered, EventKind.ActionDeduplicated, started);
+            return new(Succeed(action, remembered, EventKind.ActionDeduplicated, started));
 
-        if (ActionValidation.Problem(action, tenant, runtime.State, runtime.Tools) is { } problem) return Reject(action, problem, started);
-        if (Violations(action) is { } violations) return Deny(action, violations, started);
+        if (ActionValidation.Problem(action, tenant, runtime.State, runtime.Tools, _attempts.Conditions) is { } problem) return new(Reject(action, problem, started));
+        if (Violations(action) is { } violations) return new(Deny(action, violations, started));
         Record(EventKind.ActionValidated, action);
 
         Record(EventKind.ActionExecuting, action);
-        ToolOutcome outcome = await _attempts.RunAsync(action);
+        ValueTask<ToolOutcome> running = _attempts.RunAsync(action);
+        return running.IsCompletedSuccessfully ? new(End(action, running.Result, started)) : EndAsync(action, running, started);
+    }
+
+    private async ValueTask<ActionResult> EndAsync(AgentAction action, ValueTask<ToolOutcome> running, long started) => End(action, await running, started);
+
+    private ActionResult End(AgentAction action, ToolOutcome outcome, long started)
+    {
         if (outcome.End != ToolEnd.Succeeded) return Fail(action, outcome.Error, started);
 
         ActionResult result = Succeed(action, outcome.Output, EventKind.ActionSucceeded, started);
@@ -138,12 +145,14 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
         Timestamp = Now,
     };
 
-    /// <summary>Every event of a tool call carries its tool; other actions have none.</summary>
+    /// <summary>Every event of a tool call carries its tool; other actions have none. What else the client sent stands in the first event.</summary>
     private void Record(EventKind kind, AgentAction action, string? error = null) =>
-        runtime.Events.Record(kind, action.Id, proposalId, new("tool", action.Tool), new("error", error));
+        runtime.Events.Record(kind, action.Id, proposalId, new("tool", action.Tool), new("error", error),
+            new(UnknownFields.Name, kind == EventKind.ActionExecuting ? default : UnknownFields.ToRawJson(action.Unknown)));
 
     /// <summary>The end of an action that was dispatched, or did not need to be.</summary>
     private void RecordEnd(EventKind kind, AgentAction action, ActionResult result) =>
         runtime.Events.Record(kind, action.Id, proposalId, new("tool", action.Tool), new("error", result.Error),
-            new(EventKeys.DurationMs, Math.Round(result.DurationMs, 3)));
+            new(EventKeys.DurationMs, Math.Round(result.DurationMs, 3)),
+            new(UnknownFields.Name, kind == EventKind.ActionDeduplicated ? UnknownFields.ToRawJson(action.Unknown) : default));
 }

@@ -1,11 +1,14 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Text.Json;
+using System.Text.Json.Serialization;
 using CarServer.RunStore;
 
 namespace CarServer.State.Engine;
 
-/// <summary>A plan to run: some actions, and where they came from (protocol 10.1). Unknown fields are ignored.</summary>
+/// <summary>A plan to run: some actions, and where they came from (protocol 10.1). Unknown fields are carried.</summary>
 /// <remarks>
-/// Properties have setters because the JSON source generator loses the defaults of <c>init</c> properties. Nobody sets them after parsing.
+/// Properties have setters because the JSON source generator loses the defaults of <c>init</c> properties, and
+/// attributes instead of <c>required</c>, which makes the serializer read every object twice. Nobody sets them after parsing.
 /// </remarks>
 internal sealed record ActionProposal
 {
@@ -20,10 +23,15 @@ internal sealed record ActionProposal
     public string? Timestamp { get; set; }
 
     /// <summary>In the order that results have, too. May be empty, may not be left out.</summary>
-    public required List<AgentAction> Actions { get; set; }
+    [JsonRequired]
+    public List<AgentAction> Actions { get; set; } = [];
 
     /// <summary>Logged with <c>proposal_received</c>, not interpreted.</summary>
     public RawJson Context { get; set; }
+
+    /// <summary>What the client sent and we do not know; shown wherever the proposal is.</summary>
+    [JsonExtensionData]
+    public Dictionary<string, JsonElement>? Unknown { get; set; }
 
     /// <summary>The id of a proposal or action that came without one.</summary>
     internal static string NewId() => Guid.NewGuid().ToString("n")[..12];

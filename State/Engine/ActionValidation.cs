@@ -6,10 +6,10 @@ namespace CarServer.State.Engine;
 internal static class ActionValidation
 {
     /// <summary>Why the action is rejected, or null. The first problem in the protocol's order: type, tool, parameters, preconditions, dependencies.</summary>
-    public static string? Problem(AgentAction action, string? tenant, StateStore state, ToolRegistry tools) =>
+    public static string? Problem(AgentAction action, string? tenant, StateStore state, ToolRegistry tools, Conditions conditions) =>
         (action.Type == ActionType.ToolCall ? ToolProblem(action, tools) : OperandProblem(action, tenant))
         ?? EffectProblem(action, tenant)
-        ?? PreconditionProblem(action, tenant, state)
+        ?? PreconditionProblem(action, conditions)
         ?? DependencyProblem(action, tenant, state);
 
     /// <summary>Whether an action's error says that it was rejected here, as far as its words tell: a recorded run has nothing else.</summary>
@@ -47,12 +47,11 @@ internal static class ActionValidation
         return null;
     }
 
-    private static string? PreconditionProblem(AgentAction action, string? tenant, StateStore state)
+    private static string? PreconditionProblem(AgentAction action, Conditions conditions)
     {
         foreach (Precondition precondition in action.Preconditions)
         {
-            bool present = state.TryGet(tenant, precondition.Key, out RawJson actual);
-            if (Preconditions.Problem(precondition.Operator, present, actual, precondition.Value) is not { } problem) continue;
+            if (conditions.Problem(precondition.Key, precondition.Operator, precondition.Value) is not { } problem) continue;
             string described = precondition.Description.Length == 0 ? "" : $" ({precondition.Description})";
             return $"precondition failed: state['{precondition.Key}'] {precondition.Operator}: {problem}{described}";
         }

@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Text.Json;
 using System.Text.Json.Serialization;
 using CarServer.RunStore;
 
@@ -32,7 +33,8 @@ internal enum CompensationType { Tool, ActionRef }
 /// <summary>How an action says it could be undone: by a tool, or by another action of the proposal. Carried, never run.</summary>
 internal sealed record Compensation
 {
-    public required CompensationType Type { get; set; }
+    [JsonRequired]
+    public CompensationType Type { get; set; }
     public string? Tool { get; set; }
     public RawJson Parameters { get; set; }
     public string? ActionId { get; set; }
@@ -41,12 +43,13 @@ internal sealed record Compensation
 /// <summary>What the proposer believed about one state key when it planned.</summary>
 internal sealed record Assumption
 {
-    public required string Key { get; set; }
+    [JsonRequired]
+    public string Key { get; set; } = "";
     public RawJson ExpectedValue { get; set; }
     public ulong? ReadVersion { get; set; }
 }
 
-/// <summary>One step of a proposal (protocol 10.1). Unknown fields are ignored.</summary>
+/// <summary>One step of a proposal (protocol 10.1). Unknown fields are carried.</summary>
 /// <remarks>Setters for the reason given at <see cref="ActionProposal"/>.</remarks>
 internal sealed record AgentAction
 {
@@ -56,7 +59,8 @@ internal sealed record AgentAction
     [AllowNull]
     public string Id { get => field ??= ActionProposal.NewId(); set; }
 
-    public required ActionType Type { get; set; }
+    [JsonRequired]
+    public ActionType Type { get; set; }
 
     /// <summary>Only for a tool call, which is rejected without it.</summary>
     public string? Tool { get; set; }
@@ -93,6 +97,10 @@ internal sealed record AgentAction
     public InvocationMode InvocationMode { get; set; } = InvocationMode.OneShot;
     public Reversibility Reversibility { get; set; } = Reversibility.Irreversible;
     public Compensation? Compensation { get; set; }
+
+    /// <summary>What the client sent and we do not know; shown wherever the action is.</summary>
+    [JsonExtensionData]
+    public Dictionary<string, JsonElement>? Unknown { get; set; }
 
     /// <summary>How often it is tried at most.</summary>
     [JsonIgnore]

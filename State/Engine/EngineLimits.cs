@@ -14,8 +14,8 @@ internal static class EngineLimits
     public const int MaxToolNameChars = 256;
 
     /// <summary>
-    /// Actions and preconditions of a proposal that may run on the thread that brought it, or that brought a tool's reply: both are a
-    /// read loop, whose other connections wait meanwhile. At a few microseconds each this is about a millisecond.
+    /// Actions, preconditions, dependencies and effects of a proposal that may run on the thread that brought it, or that brought a tool's
+    /// reply: both are a read loop, whose other connections wait meanwhile. At a few microseconds each this is about a millisecond.
     /// </summary>
     public const int MaxInlineActions = 256;
 
@@ -23,10 +23,25 @@ internal static class EngineLimits
     public const int MaxInlineStateBytes = 64 * 1024;
 
     /// <summary>
+    /// Steps that the preconditions and assertions of one proposal may take: one each, and one for 16 bytes compared. Ten thousand conditions
+    /// on 64 KiB each are within it; all of it is some seconds of one processor.
+    /// </summary>
+    public const long MaxConditionSteps = 50_000_000;
+
+    /// <summary>
     /// Longest time one timer is asked to wait, in milliseconds: about 24.8 days, what every timer interface takes. A larger
     /// <c>timeout_ms</c> is honoured up to here; texts still show what was asked for.
     /// </summary>
     public const ulong MaxTimerMs = int.MaxValue;
+
+    /// <summary>Plans that one request may ask for after an abort: who has found none that works by then does not find it in the next minute either.</summary>
+    public const int MaxReplans = 16;
+
+    /// <summary>Longest delay before such a question, in milliseconds: what a retry waits at most, too.</summary>
+    public const ulong MaxReplanDelayMs = MaxBackoffMs;
+
+    /// <summary>How long the client has for another plan, in milliseconds: as long as for a tool without a timeout of its own.</summary>
+    public const ulong PlannerMs = ToolBudget.DefaultMs;
 
     /// <summary>Delay before the first retry (protocol 10.3); it doubles with every further one.</summary>
     public const ulong FirstBackoffMs = 100;
@@ -40,6 +55,13 @@ internal static class EngineLimits
         // 2^15 is past the cap already, and a larger shift would wrap around.
         ulong delay = retry > 15 ? MaxBackoffMs : Math.Min(FirstBackoffMs << (int)(retry - 1), MaxBackoffMs);
         return TimeSpan.FromMilliseconds(delay);
+    }
+
+    /// <summary>All delays before the first <paramref name="retries"/> retries, in milliseconds.</summary>
+    public static ulong Backoffs(ulong retries)
+    {
+        ulong doubling = Math.Min(retries, 15);
+        return FirstBackoffMs * ((1UL << (int)doubling) - 1) + (retries - doubling) * MaxBackoffMs;
     }
 
     /// <summary>What a timer is set to for <paramref name="milliseconds"/>.</summary>

@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Text.Json.Serialization;
 using CarServer.RunStore;
 
 namespace CarServer.State.Engine;
@@ -6,7 +7,8 @@ namespace CarServer.State.Engine;
 /// <summary>A condition on one state key, checked before its action runs (protocol 10.1).</summary>
 internal sealed record Precondition
 {
-    public required string Key { get; set; }
+    [JsonRequired]
+    public string Key { get; set; } = "";
 
     /// <summary>One of the words in <see cref="Engine.Preconditions"/>; an unknown one fails the check, not the proposal.</summary>
     [AllowNull]

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using CarServer.RunStore;
 using CarServer.State.Engine.Policies;
 using CarServer.State.Events;
@@ -16,6 +17,7 @@ internal sealed class ProposalRun
     private readonly PolicyScope? _session;
     private readonly CancellationToken _abandoned;
     private readonly string? _caller;
+    private readonly bool _rejectionsAbort;
     private readonly StateUndo? _undo;
     private readonly ActionPipeline _pipeline;
     private readonly ActionResult?[] _results;
@@ -25,16 +27,22 @@ internal sealed class ProposalRun
     private bool _rollBack;
     private bool _isBlocked;
 
-    public ProposalRun(Runtime runtime, ActionProposal proposal, string? tenant, PolicyScope? session, CancellationToken abandoned, string? caller = null)
+    /// <summary>Something has waited, so a read loop may be what goes on here.</summary>
+    private bool _waited;
+
+    /// <param name="rejectionsAbort">See <see cref="ReplanConfig.ReplanOnRejected"/>.</param>
+    public ProposalRun(Runtime runtime, ActionProposal proposal, string? tenant, PolicyScope? session, string? caller, bool rejectionsAbort, CancellationToken abandoned)
     {
         _runtime = runtime;
         _proposal = proposal;
         _tenant = tenant;
         _session = session;
+        _rejectionsAbort = rejectionsAbort;
         _abandoned = abandoned;
         _caller = caller;
-        // Only a failure with `abort` ever rolls back; without one nothing has to be remembered.
-        if (proposal.Actions.Exists(action => action.FailureBehavior == FailureBehavior.Abort)) _undo = new StateUndo();
+        // Without an action that may abort nothing has to be remembered.
+        if (proposal.Actions.Exists(action => action.FailureBehavior == FailureBehavior.Abort || (rejectionsAbort && action.FailureBehavior == FailureBehavior.Retry)))
+            _undo = new StateUndo();
         _pipeline = new ActionPipeline(runtime, proposal.Id, tenant, session, _undo, abandoned);
         _results = new ActionResult?[proposal.Actions.Count];
     }
@@ -43,7 +51,8 @@ internal sealed class ProposalRun
     {
         long started = _runtime.Clock.GetTimestamp();
         _runtime.Events.Record(EventKind.ProposalReceived, null, _proposal.Id, new("source", _proposal.Source),
-            new("actions", _proposal.Actions.Count), new("tenant", _tenant), new("context", _proposal.Context));
+            new("actions", _proposal.Actions.Count), new("tenant", _tenant), new("context", _proposal.Context),
+            new(UnknownFields.Name, UnknownFields.ToRawJson(_proposal.Unknown)));
         try
         {
             if (_runtime.Admission is { IsNeeded: true } admission) Reject(await admission.AskAsync(new AdmissionRequest(_proposal, _tenant, _caller, _session?.SessionId), _abandoned));
@@ -52,12 +61,13 @@ internal sealed class ProposalRun
                 if (_isBlocked || IsStopped) break;
                 if (RunsOneByOne(level)) await RunOneByOneAsync(level);
                 else await RunTogetherAsync(level);
+                if (_waited && MustLeaveTheReadLoop) await Elsewhere;
             }
             SkipTheRest();
             if (_rollBack && _undo is { } undo) RollBack(undo);
             CostSummary cost = Cost(started);
             RecordCompletion(cost);
-            return new ProposalResult(_proposal.Id, _results!, cost);
+            return new ProposalResult(_proposal.Id, _results!, cost) { Aborted = _rollBack ? _stopped![Skipped.Length..] : null };
         }
         finally
         {
@@ -84,10 +94,11 @@ internal sealed class ProposalRun
             if (IsStopped) return;
             ValueTask<ActionResult> running = _pipeline.RunAsync(_proposal.Actions[i]);
             bool waited = !running.IsCompleted;
+            _waited |= waited;
             ActionResult result = await running;
             _results[i] = result;
             Judge(_proposal.Actions[i], result);
-            if (waited) await LeaveTheReadLoopAsync();
+            if (waited && MustLeaveTheReadLoop) await Elsewhere;
         }
     }
 
@@ -103,8 +114,8 @@ internal sealed class ProposalRun
         }
         if (waiting is not null)
         {
+            _waited = true;
             await Task.WhenAll(waiting);
-            await LeaveTheReadLoopAsync();
         }
         foreach (int i in level)
         {
@@ -120,10 +131,10 @@ internal sealed class ProposalRun
     }
 
     /// <summary>A tool's reply continues its proposal on the read loop that brought it. One that may not stay there goes elsewhere with what is left.</summary>
-    private async ValueTask LeaveTheReadLoopAsync()
-    {
-        if (!_runtime.MayRunInline(_proposal, _session)) await Task.Yield();
-    }
+    private bool MustLeaveTheReadLoop => !_runtime.MayRunInline(_proposal, _session);
+
+    /// <summary>The pool. Yielding alone would come back to the loop, whose context whoever began there has.</summary>
+    private static ConfiguredTaskAwaitable Elsewhere => Task.CompletedTask.ConfigureAwait(ConfigureAwaitOptions.ForceYielding);
 
     private bool IsStopped
     {
@@ -134,13 +145,17 @@ internal sealed class ProposalRun
         }
     }
 
-    /// <summary>The table of protocol 10.3: only a failure with <c>abort</c> rolls back; a rejection is never retried and never rolled back.</summary>
+    /// <summary>
+    /// The table of protocol 10.3: a failure with <c>abort</c> rolls back, a rejection is never retried. It rolls back only where it is asked to,
+    /// and a policy's counts with <c>retry</c> as with <c>abort</c>.
+    /// </summary>
     private void Judge(AgentAction action, ActionResult result)
     {
         if (result.Status == ActionStatus.Succeeded || action.FailureBehavior == FailureBehavior.Skip) return;
         bool failed = result.Status == ActionStatus.Failed;
         _stopped ??= $"{Skipped}action '{action.Id}' {(failed ? "failed" : "was rejected")}";
-        _rollBack |= failed && action.FailureBehavior == FailureBehavior.Abort;
+        bool aborts = action.FailureBehavior == FailureBehavior.Abort || result.RejectedByPolicy;
+        _rollBack |= aborts && (failed || _rejectionsAbort);
     }
 
     private void SkipTheRest()

@@ -1,4 +1,3 @@
-using System.Text.Json;
 using CarServer.RunStore;
 
 namespace CarServer.State.Events;
@@ -33,25 +32,24 @@ internal readonly struct EventField
     /// <summary>The value as a number, truth as 1 and 0; 0 when it is none.</summary>
     public double Number => _number == NumberKind.Real ? BitConverter.Int64BitsToDouble(_bits) : _bits;
 
-    internal void WriteTo(Utf8JsonWriter data)
-    {
-        if (_text is not null) data.WriteString(Name, Short(_text));
-        else if (_number == NumberKind.Whole) data.WriteNumber(Name, _bits);
-        else if (_number == NumberKind.Real) data.WriteNumber(Name, Number);
-        else if (_number == NumberKind.Truth) data.WriteBoolean(Name, _bits != 0);
-        else if (!_json.IsAbsent) WriteJson(data);
-    }
+    /// <summary>Whether there is anything to write.</summary>
+    internal bool HasValue => _text is not null || _number != NumberKind.None || !_json.IsAbsent;
 
-    /// <summary>A value that is too long is named by its size only: half a JSON value is none.</summary>
-    private void WriteJson(Utf8JsonWriter data)
+    /// <summary>Bytes that name and value take at most, with what stands around them.</summary>
+    internal int MaxBytes => Name.Length + EventText.ScalarBytes
+        + (_text is not null ? Short(_text).Length * EventText.CharBytes : Math.Min(_json.Utf8.Length, MaxValueBytes));
+
+    internal void WriteTo(ref EventText data)
     {
-        if (_json.Utf8.Length > MaxValueBytes)
-        {
-            data.WriteNumber(Name + "_bytes", _json.Utf8.Length);
-            return;
-        }
-        data.WritePropertyName(Name);
-        data.WriteRawValue(_json.Utf8, skipInputValidation: true);
+        // A value that is too long is named by its size only: half a JSON value is none.
+        bool isTooLong = _text is null && _number == NumberKind.None && _json.Utf8.Length > MaxValueBytes;
+        data.AddName(isTooLong ? Name + "_bytes" : Name);
+        if (_text is not null) data.AddText(Short(_text));
+        else if (_number == NumberKind.Whole) data.AddNumber(_bits);
+        else if (_number == NumberKind.Real) data.AddNumber(Number);
+        else if (_number == NumberKind.Truth) data.Add(_bits != 0 ? "true"u8 : "false"u8);
+        else if (isTooLong) data.AddNumber(_json.Utf8.Length);
+        else data.Add(_json.Utf8);
     }
 
     private static ReadOnlySpan<char> Short(string text)

@@ -1,6 +1,3 @@
-using System.Buffers;
-using System.Text.Encodings.Web;
-using System.Text.Json;
 using CarServer.RunStore;
 
 namespace CarServer.State.Events;
@@ -19,8 +16,8 @@ internal sealed partial class EventLog(string journalPath, Appender appender, Ti
     /// <summary>Below the size from which arrays live in the large object heap. Also the most that waits for a flush.</summary>
     private const int LargestChunk = 64 * 1024;
 
-    [ThreadStatic] private static ArrayBufferWriter<byte>? t_line;
-    [ThreadStatic] private static Utf8JsonWriter? t_writer;
+    /// <summary>Of an event without its ids, its data and its hashes: names, braces, the kind and the time.</summary>
+    private const int FixedBytes = 192;
 
     private readonly Lock _lock = new();
     private readonly EventMemory _memory = new();
@@ -50,18 +47,13 @@ internal sealed partial class EventLog(string journalPath, Appender appender, Ti
         lock (_lock)
         {
             DateTime now = Now;
-            ReadOnlyMemory<byte> line = Encode(kind, actionId, proposalId, data, now);
-            Span<byte> end = stackalloc byte[EventChain.SealBytes];
-            int endLength = _chain?.Seal(line, end) ?? 0;
-            "}\n"u8.CopyTo(end[endLength..]);
-            endLength += 2;
-
-            int length = line.Length - 1 + endLength;
-            if (_chunk.Length - _end < length) NewChunk(length);
-            line.Span[..^1].CopyTo(_chunk.AsSpan(_end));
-            end[..endLength].CopyTo(_chunk.AsSpan(_end + line.Length - 1));
-            _memory.Add(new LoggedEvent(_chunk.AsMemory(_end, length - 1), now, kind));
-            _end += length;
+            int most = MaxBytes(actionId, proposalId, data);
+            if (_chunk.Length - _end < most) NewChunk(most);
+            int length = Write(_chunk.AsSpan(_end), kind, actionId, proposalId, data, now);
+            if (_chain is not null) length += _chain.Seal(_chunk.AsMemory(_end, length), _chunk.AsSpan(_end + length - 1));
+            "}\n"u8.CopyTo(_chunk.AsSpan(_end + length - 1));
+            _memory.Add(new LoggedEvent(_chunk.AsMemory(_end, length), now, kind));
+            _end += length + 1;
             _totals.Add(kind, data);
             _journalLines++;
             if (!_retention.IsLimited) return;
@@ -98,25 +90,36 @@ internal sealed partial class EventLog(string journalPath, Appender appender, Ti
         _flushed = _end = 0;
     }
 
-    /// <summary>The event without hashes and newline; valid until this thread encodes the next one.</summary>
-    private static ReadOnlyMemory<byte> Encode(EventKind kind, string? actionId, string? proposalId, ReadOnlySpan<EventField> data, DateTime now)
+    /// <summary>Bytes that an event takes at most, with its hashes and its newline.</summary>
+    private static int MaxBytes(string? actionId, string? proposalId, ReadOnlySpan<EventField> data)
     {
-        ArrayBufferWriter<byte> line = t_line ??= new ArrayBufferWriter<byte>(FirstChunk);
-        // Relaxed: a journal is read by people, and no browser takes it for markup.
-        Utf8JsonWriter writer = t_writer ??= new Utf8JsonWriter(line,
-            new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true });
-        line.ResetWrittenCount();
-        writer.Reset(line);
-        writer.WriteStartObject();
-        writer.WriteString("kind"u8, kind.Word());
-        writer.WriteString("action_id"u8, actionId);
-        writer.WriteString("proposal_id"u8, proposalId);
-        writer.WriteStartObject("data"u8);
-        foreach (EventField field in data) field.WriteTo(writer);
-        writer.WriteEndObject();
-        writer.WriteString("timestamp"u8, now);
-        writer.WriteEndObject();
-        writer.Flush();
-        return line.WrittenMemory;
+        int most = FixedBytes + EventChain.SealBytes + ((actionId?.Length ?? 0) + (proposalId?.Length ?? 0)) * EventText.CharBytes;
+        foreach (EventField field in data) most += field.MaxBytes;
+        return most;
+    }
+
+    /// <summary>Writes the event without hashes and newline.</summary>
+    private static int Write(Span<byte> target, EventKind kind, string? actionId, string? proposalId, ReadOnlySpan<EventField> data, DateTime now)
+    {
+        var line = new EventText(target);
+        line.Add("{\"kind\":\""u8);
+        line.Add(kind.Word().EncodedUtf8Bytes);
+        line.Add("\",\"action_id\":"u8);
+        line.AddText(actionId);
+        line.Add(",\"proposal_id\":"u8);
+        line.AddText(proposalId);
+        line.Add(",\"data\":{"u8);
+        bool isFirst = true;
+        foreach (EventField field in data)
+        {
+            if (!field.HasValue) continue;
+            if (!isFirst) line.Add(","u8);
+            isFirst = false;
+            field.WriteTo(ref line);
+        }
+        line.Add("},\"timestamp\":"u8);
+        line.AddTime(now);
+        line.Add("}"u8);
+        return line.Length;
     }
 }

@@ -26,7 +26,8 @@ internal static class TurnRecorder
         Parameters: action is null || action.Parameters.IsAbsent ? null : action.Parameters,
         Output: Output(outcome),
         CliOutcome: CommandOutcome(outcome),
-        PolicyRejected: outcome.RejectedByPolicy ? true : null);
+        PolicyRejected: outcome.RejectedByPolicy ? true : null,
+        Extra: action?.Unknown is { } unknown ? UnknownFields.ToRawJson(unknown) : null);
 
     private static RawJson? Output(ActionResult outcome)
     {

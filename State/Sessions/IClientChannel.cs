@@ -41,7 +41,7 @@ internal enum CallbackEnd
 {
     /// <summary>The client answered with a result.</summary>
     Replied,
-    /// <summary>The client answered with an error; its message is in <see cref="CallbackReply.Error"/>.</summary>
+    /// <summary>The client answered with an error; its message and its code are in the reply.</summary>
     Refused,
     TimedOut,
     /// <summary>The connection closed before the answer came.</summary>
@@ -53,4 +53,4 @@ internal enum CallbackEnd
 }
 
 /// <summary>The outcome of a callback. <see cref="Result"/> is absent unless the client replied.</summary>
-internal readonly record struct CallbackReply(CallbackEnd End, RawJson Result = default, string? Error = null);
+internal readonly record struct CallbackReply(CallbackEnd End, RawJson Result = default, string? Error = null, int Code = 0);

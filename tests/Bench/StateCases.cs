@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text;
 using System.Text.Json;
 using CarServer.Rpc.Methods;
@@ -20,33 +21,24 @@ internal static class StateCases
     public static IEnumerable<Case> All()
     {
         yield return Proposal();
+        yield return ProposalJournal();
         yield return RecordTurns("turns of 1 KiB, 16 a batch, one after another", inFlight: 1);
         yield return RecordTurns("the same, 32 batches in flight", inFlight: 32);
     }
 
-    /// <summary>Parse, run, and have every event of it with the operating system.</summary>
+    private static readonly byte[] Writes = Encoding.UTF8.GetBytes($$"""{"id":"p","actions":[{{string.Join(',', Enumerable.Range(0, Actions)
+        .Select(i => $$"""{"id":"a{{i}}","type":"state_write","parameters":{"key":"k{{i}}","value":{{i}} } }"""))}}]}""");
+
+    /// <summary>Parse, run, encode the result, and have every event of it with the operating system.</summary>
     private static Case Proposal()
     {
-        string actions = string.Join(',', Enumerable.Range(0, Actions).Select(i => $$"""{"id":"a{{i}}","type":"state_write","parameters":{"key":"k{{i}}","value":{{i}} } }"""));
-        byte[] proposal = Encoding.UTF8.GetBytes($$"""{"id":"p","actions":[{{actions}}]}""");
         string[] keys = [.. Enumerable.Range(0, Actions).Select(i => $"k{i}")];
         byte[] value = "1"u8.ToArray();
         byte[] journal = new byte[JournalBytes()];
 
         return new Case($"proposal of {Actions:#,0} state_writes, an action", "reader walk, dictionary, one write(2) of the journal",
             Shown.Each(Actions, Shown.PerSecond),
-            window =>
-            {
-                using var home = new TempHome();
-                return WithAppender(appender =>
-                {
-                    var runtime = new Runtime(new EventLog(home.In("journal.jsonl"), appender, TimeProvider.System), new NoTools(), TimeProvider.System);
-                    return Timed.Loop(times =>
-                    {
-                        for (int i = 0; i < times; i++) Submit(runtime, appender);
-                    })(window);
-                });
-            },
+            Submissions(new Disk()),
             window =>
             {
                 using var home = new TempHome();
@@ -56,7 +48,7 @@ internal static class StateCases
                 {
                     for (int i = 0; i < times; i++)
                     {
-                        var reader = new Utf8JsonReader(proposal);
+                        var reader = new Utf8JsonReader(Writes);
                         while (reader.Read()) { }
                         var state = new Dictionary<string, byte[]>(StringComparer.Ordinal);
                         foreach (string key in keys) state[key] = value;
@@ -65,14 +57,6 @@ internal static class StateCases
                     }
                 })(window);
             });
-
-        void Submit(Runtime runtime, Appender appender)
-        {
-            ActionProposal parsed = JsonSerializer.Deserialize(proposal, ProposalMethodsJson.Default.ActionProposal)!;
-            ProposalResult result = runtime.SubmitAsync(parsed, null, CancellationToken.None).GetAwaiter().GetResult();
-            if (result.Results[^1].Status != ActionStatus.Succeeded) throw new InvalidOperationException(result.Results[^1].Error);
-            appender.FlushAsync().GetAwaiter().GetResult();
-        }
 
         long JournalBytes()
         {
@@ -84,6 +68,40 @@ internal static class StateCases
             });
             return new FileInfo(home.In("journal.jsonl")).Length;
         }
+    }
+
+    private static Case ProposalJournal() => new("the journal of such a proposal, an action", "the same, with a disk that writes nothing",
+        Shown.Each(Actions, Shown.PerSecond), Submissions(new Disk()), Submissions(new NoDisk()));
+
+    private static Measure Submissions(Disk disk) => window =>
+    {
+        using var home = new TempHome();
+        return WithAppender(appender =>
+        {
+            var runtime = new Runtime(new EventLog(home.In("journal.jsonl"), appender, TimeProvider.System), new NoTools(), TimeProvider.System);
+            return Timed.Loop(times =>
+            {
+                for (int i = 0; i < times; i++) Submit(runtime, appender);
+            })(window);
+        }, disk);
+    };
+
+    private static void Submit(Runtime runtime, Appender appender)
+    {
+        ActionProposal parsed = JsonSerializer.Deserialize(Writes, ProposalMethodsJson.Default.ActionProposal)!;
+        ProposalResult result = runtime.SubmitAsync(parsed, null, CancellationToken.None).GetAwaiter().GetResult();
+        if (result.Results[^1].Status != ActionStatus.Succeeded) throw new InvalidOperationException(result.Results[^1].Error);
+        Encoded.ResetWrittenCount();
+        using (var writer = new Utf8JsonWriter(Encoded)) JsonSerializer.Serialize(writer, result, ProposalMethodsJson.Default.ProposalResult);
+        appender.FlushAsync().GetAwaiter().GetResult();
+    }
+
+    private static readonly ArrayBufferWriter<byte> Encoded = new();
+
+    /// <summary>Takes everything and keeps nothing.</summary>
+    private sealed class NoDisk : Disk
+    {
+        public override void Write(SafeFileHandle file, IReadOnlyList<ReadOnlyMemory<byte>> lines, long offset) { }
     }
 
     /// <summary>Encode, number, append and show; a batch is done when the operating system has it.</summary>
@@ -143,9 +161,9 @@ internal static class StateCases
         }
     }
 
-    private static double WithAppender(Func<Appender, double> measure)
+    private static double WithAppender(Func<Appender, double> measure, Disk? disk = null)
     {
-        var appender = new Appender(NullLogger.Instance);
+        var appender = new Appender(NullLogger.Instance, disk: disk);
         try { return measure(appender); }
         finally { appender.DisposeAsync().AsTask().GetAwaiter().GetResult(); }
     }

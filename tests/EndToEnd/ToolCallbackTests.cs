@@ -212,6 +212,24 @@ public sealed class ToolCallbackTests
         await Assert.That(peer.ToolCalls.Select(c => c.Id).Distinct().Count()).IsEqualTo(3);
     }
 
+    /// <summary>Nothing of the daemon's own narrows a level: all its callbacks are out before any has its answer.</summary>
+    [Test]
+    public async Task A_level_of_500_calls_has_500_in_flight()
+    {
+        await using TestDaemon daemon = await TestDaemon.StartAsync();
+        await using RpcPeer peer = await daemon.ConnectAsync();
+        await peer.RegisterToolsAsync("t");
+        Task<JsonElement[]> submitted = SubmitAsync(peer, [.. Enumerable.Range(0, 500).Select(i => $$"""{"id":"a{{i}}","type":"tool_call","tool":"t","failure_behavior":"skip"}""")]);
+        var calls = new List<ToolRequest>();
+        while (calls.Count < 500) calls.Add(await peer.NextToolCallAsync());
+        await peer.CallAsync("ping");
+        foreach (ToolRequest call in Enumerable.Reverse(calls)) await peer.ReplyAsync(call, $"\"{call.ActionId}\"");
+
+        JsonElement[] results = await submitted;
+        await Assert.That(results.Length).IsEqualTo(500);
+        await Assert.That(results.All(one => one.GetProperty("output").GetString() == one.GetProperty("action_id").GetString())).IsTrue();
+    }
+
     private static Task<TestDaemon> StartAsync(string toolTimeout) =>
         TestDaemon.StartAsync(new DaemonStart { Environment = new Dictionary<string, string> { ["CAR_TOOL_TIMEOUT"] = toolTimeout } });
 

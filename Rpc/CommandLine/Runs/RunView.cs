@@ -60,6 +60,7 @@ internal sealed class RunView(Screen screen, bool full)
         if (turn.Output is { } output) Field("output", ValueText.Lines(output));
         if (turn.VerifierVerdict != VerifierVerdict.NotRun) Field("verdict", [turn.VerifierVerdict.ToString().ToLowerInvariant()]);
         if (turn.CliOutcome is { } cli) Program(cli);
+        if (turn.Extra is { } extra) Field("extra", ValueText.Lines(extra));
         if (turn.PolicyRejected == true) Field("policy", ["rejected"]);
     }
 

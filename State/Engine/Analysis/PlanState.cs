@@ -44,9 +44,7 @@ internal sealed class PlanState
     {
         int value = _values[condition.Key];
         RawJson actual = value == Absent ? default : _plan.Keys[condition.Key].Values[value];
-        bool looksInside = value != Absent && condition.Source.Operator is not ("exists" or "not_exists");
-        _effort.SpendBytes(looksInside ? actual.Utf8.Length + condition.Source.Value.Utf8.Length : 0);
-        return Preconditions.Problem(condition.Source.Operator, value != Absent, actual, condition.Source.Value);
+        return Preconditions.Problem(condition.Source.Operator, value != Absent, actual, condition.Source.Value, _effort);
     }
 
     /// <summary>The same, remembered: a walk that is taken often meets few states of each key.</summary>

@@ -4,6 +4,7 @@ using CarServer.Rpc.Methods;
 using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Engine;
+using CarServer.State.Runs;
 
 namespace CarServer.Tests.Unit.Engine;
 
@@ -11,6 +12,37 @@ public partial class ActionProposalTests
 {
     [GeneratedRegex("^[0-9a-f]{12}$")]
     private static partial Regex TwelveHex { get; }
+
+    /// <summary>What a later version may send must not vanish: the event that first tells of its owner has it, and so has the run's trace.</summary>
+    [Test]
+    [Arguments("state_write", "action_validated")]
+    [Arguments("state_write\",\"preconditions\":[{\"key\":\"none\"}],\"x\":\"", "action_rejected")]
+    public async Task Fields_that_are_not_known_are_shown_where_their_owner_is(string type, string kind)
+    {
+        await using var engine = new TestEngine();
+        ActionProposal proposal = TestEngine.Parse(
+            $$"""{"id":"p","priority": {"level" : 1.50},"actions":[{"type":"{{type}}","id":"a","parameters":{"key":"k"},"hint":[1,"\u00e9"],"deep":{{new string('[', 100)}}{{new string(']', 100)}} }]}""");
+        ProposalResult result = await engine.Runtime.SubmitAsync(proposal, null, CancellationToken.None);
+
+        string[] journal = await engine.JournalAsync();
+        await Assert.That(journal[0]).Contains("""
+            "extra":{"priority":{"level":1.50}}
+            """.Trim());
+        await Assert.That(journal.Count(line => line.Contains("\"hint\":[1,\"\\u00e9\"]"))).IsEqualTo(1);
+        await Assert.That(journal.Single(line => line.Contains("\"hint\""))).Contains(kind);
+        await Assert.That(System.Text.Encoding.UTF8.GetString(TurnRecorder.ToTurns(proposal, result)[0].ToLine())).Contains(""" "extra":{""".Trim()).And.Contains("\"hint\":[1,\"\\u00e9\"]");
+    }
+
+    [Test]
+    [Arguments(""" "hint":"\ud800" """)]
+    [Arguments(""" "":1 """)]
+    [Arguments(""" "unknown":{"$ref":"#"},"Unknown":2,"$type":"x","$id":"1" """)]
+    public async Task Odd_fields_are_carried_like_any_other(string field)
+    {
+        AgentAction action = TestEngine.Parse($$"""{"actions":[{"type":"state_read",{{field}} }]}""").Actions[0];
+        string carried = UnknownFields.ToRawJson(action.Unknown).ToString();
+        await Assert.That(carried).IsEqualTo("{" + field.Trim() + "}");
+    }
 
     [Test]
     public async Task Everything_but_the_actions_has_a_default()

@@ -123,6 +123,11 @@ public sealed class EngineMethodsTests : IAsyncDisposable
     [Arguments("proposal.submit", """{"proposal":{}}""")]
     [Arguments("proposal.submit", """{"proposal":{"actions":[{"type":"x"}]}}""")]
     [Arguments("proposal.submit", """{"proposal":{"actions":[{"type":"tool_call,assertion"}]}}""")]
+    [Arguments("proposal.submit", """{"proposal":{"actions":[{"type":"tool_call","max_retries":4294967296}]}}""")]
+    [Arguments("proposal.submit", """{"proposal":{"actions":[{"type":"tool_call","max_retries":-1}]}}""")]
+    [Arguments("proposal.submit", """{"proposal":{"actions":[{"type":"tool_call","timeout_ms":18446744073709551616}]}}""")]
+    [Arguments("proposal.submit", """{"proposal":{"actions":[{"type":"tool_call","timeout_ms":1.5}]}}""")]
+    [Arguments("proposal.submit", """{"proposal":{"actions":[{"type":"tool_call","\ud800":1}]}}""")]
     public async Task Params_of_another_shape_are_refused_without_our_type_names(string method, string parameters)
     {
         RpcException refused = (await Assert.ThrowsAsync<RpcException>(() => AnswerAsync(method, parameters)))!;
@@ -187,14 +192,17 @@ public sealed class EngineMethodsTests : IAsyncDisposable
     [Arguments("""{"type":"tool_call"}""", 1_800_000d)]
     [Arguments("""{"type":"tool_call","timeout_ms":3600000}""", 3_600_000d + 15_000)]
     [Arguments("""{"type":"tool_call","timeout_ms":600000,"max_retries":9}""", 1_800_000d)]
-    [Arguments("""{"type":"tool_call","timeout_ms":600000,"max_retries":9,"failure_behavior":"retry"}""", 6_015_000d)]
-    [Arguments("""{"type":"tool_call","max_retries":9,"failure_behavior":"retry"},{"type":"state_read"}""", 3_315_000d)]
+    [Arguments("""{"type":"tool_call","timeout_ms":600000,"max_retries":9,"failure_behavior":"retry"}""", 6_066_100d)]
+    [Arguments("""{"type":"tool_call","max_retries":9,"failure_behavior":"retry"},{"type":"state_read"}""", 3_366_100d)]
+    [Arguments("""{"type":"tool_call","timeout_ms":1,"max_retries":17,"failure_behavior":"retry"}""", 3_276_700d + 3_600_000 + 18 + 15_000)]
     [Arguments("""{"type":"tool_call","timeout_ms":18446744073709551615,"max_retries":4294967295,"failure_behavior":"retry"}""", (double)int.MaxValue)]
     [Arguments("", 1_800_000d)]
     public async Task The_deadline_is_what_the_actions_may_take(string actions, double ms)
     {
         ActionProposal proposal = TestEngine.Parse($$"""{"actions":[{{actions}}]}""");
-        await Assert.That(ProposalMethods.Deadline(proposal, TimeSpan.FromMinutes(30)).TotalMilliseconds).IsEqualTo(ms);
+        await Assert.That(ProposalMethods.Deadline(proposal, new ReplanConfig(), TimeSpan.FromMinutes(30)).TotalMilliseconds).IsEqualTo(ms);
+        double replanned = Math.Min(3 * ms + 2 * (1_000 + 300_000), int.MaxValue);
+        await Assert.That(ProposalMethods.Deadline(proposal, new ReplanConfig(2, DelayMs: 1_000), TimeSpan.FromMinutes(30)).TotalMilliseconds).IsEqualTo(replanned);
     }
 
     public async ValueTask DisposeAsync()

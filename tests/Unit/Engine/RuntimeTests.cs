@@ -34,6 +34,48 @@ public class RuntimeTests
         await Assert.That(string.Join(' ', result.Results.Select(one => one.ActionId))).IsEqualTo("w1 a w2");
     }
 
+    /// <summary>Plans that make no sense end all the same, and what they could not do has left nothing behind.</summary>
+    [Test]
+    [Arguments("""{"id":"a","type":"state_write","parameters":{"key":"k","value":1},"dependencies":["a"]}""", "succeeded", "1")]
+    [Arguments("""{"id":"a","type":"state_write","parameters":{"key":"k","value":1},"state_dependencies":["k"]}""", "rejected", "-")]
+    [Arguments("""{"id":"a","type":"state_write","parameters":{"key":"k","value":1},"dependencies":["b"]},{"id":"b","type":"state_write","parameters":{"key":"k","value":2},"dependencies":["a"]}""", "succeeded succeeded", "2")]
+    [Arguments("""{"id":"a","type":"state_write","parameters":{"key":"k","value":1},"preconditions":[{"key":"k","operator":"exists"},{"key":"k","operator":"not_exists"}]}""", "rejected", "-")]
+    [Arguments("""{"id":"a","type":"state_write","parameters":{"key":"k","value":1},"preconditions":[{"key":"x","operator":"gt","value":1e999}]}""", "rejected", "-")]
+    [Arguments("""{"id":"a","type":"state_write","parameters":{"key":"k","value":1e400}},{"id":"b","type":"assertion","parameters":{"key":"k","value":10e399}}""", "succeeded succeeded", "1e400")]
+    [Arguments("""{"id":"a","type":"state_write","parameters":{"key":"k","value":-0}},{"id":"b","type":"assertion","parameters":{"key":"k","operator":"neq","value":0}}""", "succeeded* failed", "-")]
+    public async Task What_makes_no_sense_has_a_result(string actions, string statuses, string state)
+    {
+        await using var engine = new TestEngine();
+        await Assert.That(TestEngine.Statuses(await engine.SubmitAsync(actions))).IsEqualTo(statuses);
+        await Assert.That(engine.Value("k")).IsEqualTo(state);
+    }
+
+    /// <summary>All conditions of a proposal have one effort; when it is used up the rest is told so, and soon.</summary>
+    [Test]
+    public async Task Conditions_that_compare_too_much_are_refused_in_words()
+    {
+        await using var engine = new TestEngine();
+        engine.Set("k", "\"" + new string('x', 4_000_000) + "\"");
+        string condition = """{"key":"k","operator":"contains","value":"y"}""";
+        string actions = string.Join(',', Enumerable.Range(0, 1_000).Select(i =>
+            $$"""{"id":"a{{i}}","type":"state_write","parameters":{"key":"n"},"failure_behavior":"skip","preconditions":[{{condition}}]}"""));
+        ProposalResult result = await engine.SubmitAsync(actions);
+        await Assert.That(result.Results[0].Error).IsEqualTo("precondition failed: state['k'] contains: value is not contained");
+        await Assert.That(result.Results[^1].Error).StartsWith("precondition failed: state['k'] contains: checking the conditions of this proposal would take more than 50000000 steps");
+        await Assert.That(engine.Value("n")).IsEqualTo("-");
+    }
+
+    [Test]
+    public async Task Ten_thousand_actions_and_parameters_of_a_mebibyte_are_run()
+    {
+        await using var engine = new TestEngine("good");
+        string large = new('x', 1024 * 1024);
+        ProposalResult one = await engine.SubmitAsync(Call("a", "good", "abort", $$""","parameters":{"x":"{{large}}"}"""));
+        await Assert.That(engine.Tools.Calls[0].Parameters.Utf8.Length).IsEqualTo(large.Length + 8);
+        ProposalResult many = await engine.SubmitAsync(string.Join(',', Enumerable.Range(0, 10_000).Select(i => Write($"w{i}", $"k{i}", "1"))));
+        await Assert.That(one.Cost.ActionsExecuted + many.Cost.ActionsExecuted).IsEqualTo(10_001);
+    }
+
     [Test]
     public async Task Default_actions_in_one_level_run_one_at_a_time()
     {

@@ -13,21 +13,80 @@ public class RuntimeWaitingTests
 
     /// <summary>The read loop, which others wait for, is left to proposals that are soon done.</summary>
     [Test]
-    [Arguments(256, 0, 0, true)]
-    [Arguments(257, 0, 0, false)]
-    [Arguments(1, 255, 0, true)]
-    [Arguments(1, 256, 0, false)]
+    [Arguments(255, 0, 0, true)]
+    [Arguments(256, 0, 0, false)]
+    [Arguments(1, 254, 0, true)]
+    [Arguments(1, 255, 0, false)]
     [Arguments(1, 1, 32_000, true)]
     [Arguments(1, 1, 33_000, false)]
-    public async Task Only_what_is_soon_done_runs_on_the_read_loop(int actions, int preconditions, int valueBytes, bool inline)
+    [Arguments(1, 1, 0, false, "\"state_dependencies\":[{0}]")]
+    [Arguments(1, 1, 0, false, "\"dependencies\":[{0}]")]
+    public async Task Only_what_is_soon_done_runs_on_the_read_loop(int actions, int preconditions, int valueBytes, bool inline, string? many = null)
     {
         await using var engine = new TestEngine();
         string value = "\"" + new string('x', valueBytes) + "\"";
         engine.Set("k", value);   // once in the state, and once about to be written
         string conditions = string.Join(',', Enumerable.Repeat("""{"key":"k","operator":"not_exists"}""", preconditions));
-        string first = $$"""{"type":"state_read","expected_effects":{"e":{{value}}},"preconditions":[{{conditions}}]}""";
+        string more = many is null ? "" : "," + many.Replace("{0}", string.Join(',', Enumerable.Repeat("\"k\"", EngineLimits.MaxInlineActions)));
+        string first = $$"""{"type":"state_read","expected_effects":{"e":{{value}}},"preconditions":[{{conditions}}]{{more}} }""";
         ActionProposal proposal = TestEngine.Parse($$"""{"actions":[{{string.Join(',', Enumerable.Repeat("""{"type":"state_read"}""", actions - 1).Prepend(first))}}]}""");
         await Assert.That(engine.Runtime.MayRunInline(proposal)).IsEqualTo(inline);
+    }
+
+    /// <summary>A read loop has a context that brings back what waited there; what has grown too large meanwhile goes elsewhere for good.</summary>
+    [Test]
+    [Arguments(1_000, true)]
+    [Arguments(100_000, false)]
+    public async Task What_became_too_large_while_it_waited_leaves_the_read_loop(int stateBytes, bool stays)
+    {
+        await using var engine = new TestEngine();
+        using var loop = new OneThread();
+        var tools = new Recorder();
+        var runtime = new Runtime(engine.Runtime.Events, tools, engine.Clock);
+        runtime.Tools.Register([new ToolDefinition { Name = "t" }]);
+        Task<ProposalResult> running = await loop.RunAsync(() => runtime.SubmitAsync(
+            TestEngine.Parse($$"""{"actions":[{{Call("a", "t", "\"max_retries\":1")}},{{Call("b", "t", "\"dependencies\":[\"a\"]")}},{{Call("c", "t", "\"dependencies\":[\"b\"]")}}]}"""),
+            null, CancellationToken.None));
+        runtime.State.Set(null, "k", RawJson.FromString(new string('x', stateBytes)));
+        tools.First.SetResult(ToolOutcome.Succeeded(RawJson.Null));
+        await Assert.That(TestEngine.Statuses(await running)).IsEqualTo("succeeded succeeded succeeded");
+        await Assert.That(string.Join(' ', tools.WereOnLoop)).IsEqualTo(stays ? "True True True" : "True False False");
+    }
+
+    /// <summary>Notes where it is called; the first call waits.</summary>
+    private sealed class Recorder : IToolExecutor
+    {
+        public TaskCompletionSource<ToolOutcome> First { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        public List<bool> WereOnLoop { get; } = [];
+
+        public Task<ToolOutcome> ExecuteAsync(ToolCall call, CancellationToken abandoned)
+        {
+            WereOnLoop.Add(SynchronizationContext.Current is OneThread);
+            return WereOnLoop.Count == 1 ? First.Task : Task.FromResult(ToolOutcome.Succeeded(RawJson.Null));
+        }
+    }
+
+    /// <summary>A thread that does what is posted to it.</summary>
+    private sealed class OneThread : SynchronizationContext, IDisposable
+    {
+        private readonly System.Collections.Concurrent.BlockingCollection<Action> _work = [];
+
+        public OneThread() => new Thread(() =>
+        {
+            SetSynchronizationContext(this);
+            foreach (Action work in _work.GetConsumingEnumerable()) work();
+        }) { IsBackground = true }.Start();
+
+        public override void Post(SendOrPostCallback work, object? state) => _work.Add(() => work(state));
+
+        public Task<T> RunAsync<T>(Func<T> work)
+        {
+            var done = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
+            _work.Add(() => done.SetResult(work()));
+            return done.Task;
+        }
+
+        public void Dispose() => _work.CompleteAdding();
     }
 
     [Test]

@@ -153,5 +153,5 @@ public sealed class DispatchTests
         Method.Row(name, "{}", "For a test.", static () => ServerMethodsJson.Default.NoParams, static () => StateMethodsJson.Default.RawJson, (call, _) => handler(call));
 
     private static Method Waiting(string name, Func<Call, Task<RawJson>> handler, Func<NoParams, TimeSpan, TimeSpan>? deadline = null) =>
-        Method.Waiting(name, "{}", "For a test.", static () => ServerMethodsJson.Default.NoParams, static () => StateMethodsJson.Default.RawJson, (call, _) => handler(call), deadline: deadline);
+        Method.Waiting(name, "{}", "For a test.", static () => ServerMethodsJson.Default.NoParams, static () => StateMethodsJson.Default.RawJson, (call, _) => handler(call), deadline: deadline is null ? null : (_, p, standard) => deadline(p, standard));
 }

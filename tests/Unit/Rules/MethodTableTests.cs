@@ -69,7 +69,7 @@ public sealed class MethodTableTests
             else Compare(path + "[]", element, type.Options.GetTypeInfo(type.ElementType!), problems);
             return;
         }
-        Dictionary<string, JsonPropertyInfo> read = type.Properties.Where(property => property.Set is not null || property.AssociatedParameter is not null)
+        Dictionary<string, JsonPropertyInfo> read = type.Properties.Where(property => !property.IsExtensionData && (property.Set is not null || property.AssociatedParameter is not null))
             .ToDictionary(property => property.Name);
         foreach (string name in read.Keys.Except(shape.Members.Select(member => member.Name))) problems.Add($"{path} does not tell of {name}");
         foreach (ShapeMember member in shape.Members)

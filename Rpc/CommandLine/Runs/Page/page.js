@@ -146,6 +146,7 @@ function detail(record) {
   if (record.parameters !== undefined) section(shown, 'Parameters', value(record.parameters));
   if (record.output !== undefined) section(shown, 'Output', value(record.output));
   if (record.cli_outcome) section(shown, 'Program', value(record.cli_outcome));
+  if (record.extra !== undefined) section(shown, 'Extra', value(record.extra));
   if (record.policy_rejected) section(shown, 'Policy', text('rejected'));
   if (record.verifier_verdict !== 'not_run') section(shown, 'Verdict', text(visible(String(record.verifier_verdict))));
   if (shown.childElementCount === 0) section(shown, 'Turn', text('It holds nothing but its number.'));
