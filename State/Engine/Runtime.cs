@@ -9,11 +9,12 @@ namespace CarServer.State.Engine;
 internal sealed class Runtime(EventLog events, IToolExecutor tools, TimeProvider clock, IReadOnlyList<Policy>? operators = null)
 {
     public StateStore State { get; } = new();
-    public ToolRegistry Tools { get; } = new();
+    public ToolRegistry Tools { get; } = new(clock);
     public PolicyRegistry Policies { get; } = new(operators ?? []);
     public EventLog Events => events;
 
     internal IdempotencyCache Successes { get; } = new();
+    internal ResultCache Results { get; } = new(clock);
     internal IToolExecutor Executor => tools;
     internal TimeProvider Clock => clock;
 

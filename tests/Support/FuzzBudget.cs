@@ -10,4 +10,7 @@ internal static class FuzzBudget
 
     /// <summary>JSON-RPC envelope inputs of one run.</summary>
     public static int EnvelopeInputs => IsLong ? 1_000_000 : 20_000;
+
+    /// <summary>Schemas of one run, each with some values.</summary>
+    public static int Schemas => IsLong ? 500_000 : 5_000;
 }
