@@ -1,6 +1,7 @@
 using CarServer.RunStore;
 using CarServer.State.Auth;
 using CarServer.State.Engine;
+using CarServer.State.Engine.Basics;
 using CarServer.State.Engine.Policies;
 using CarServer.State.Events;
 using CarServer.State.Runs;
@@ -13,10 +14,13 @@ namespace CarServer.State;
 internal sealed class ServerState : IAsyncDisposable
 {
     private readonly ServerStateConfig _config;
+    private readonly Workspace _workspace;
+    private readonly SemaphoreSlim _basicTurns = new(BasicLimits.MaxRunning);
 
     private ServerState(ServerStateConfig config)
     {
         _config = config;
+        _workspace = new Workspace(config.Workspace);
         Clock = config.Clock;
         Log = config.LoggerFactory.CreateLogger("state");
         Appender = new Appender(config.LoggerFactory.CreateLogger("disk"), config.Durability, clock: Clock);
@@ -56,10 +60,10 @@ internal sealed class ServerState : IAsyncDisposable
 
     internal ServerStateConfig Config => _config;
 
-    /// <summary>A fresh runtime whose tools are the session's own client.</summary>
+    /// <summary>A fresh runtime whose tools are the session's own client, and the basics where that knows none.</summary>
     internal Runtime NewRuntime(ClientSession session) => new(
         new EventLog(Journals.PathOf(_config.JournalDirectory, session.ClientId), Appender, Clock),
-        new ClientToolExecutor(session.Channel, _config.ToolTimeout),
+        new BasicsExecutor(new ClientToolExecutor(session.Channel, _config.ToolTimeout), _workspace, _basicTurns, Clock),
         Clock, session.OperatorPolicies);
 
     /// <summary>Flushes what was accepted and closes the files. Sessions must be gone by now.</summary>

@@ -103,6 +103,8 @@ internal sealed record ServeSettings(DaemonOptions Options, string? AuthTokenFil
             NoApprovals = Of(Settings.NoApprovals),
             RequireHandshake = Of(Settings.RequireHandshake),
             JournalDirectory = Of(Settings.JournalDirectory),
+            Workspace = Of(Settings.Workspace),
+            WorkspaceIsExplicit = table.First(value => value.Setting == Settings.Workspace).IsGiven,
             Durability = Of(Settings.Durability),
             AgentsManifest = Of(Settings.AgentsManifest),
             LogLevel = Of(Settings.LogLevel),

@@ -7,6 +7,7 @@ internal static class AllMethods
 {
     public static MethodTable Table { get; } = new(
     [
+        .. AgentsMethods.Rows,
         .. AnalysisMethods.Rows,
         .. AuthMethods.Rows,
         .. DiscoverMethods.Rows,

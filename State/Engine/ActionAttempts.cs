@@ -1,4 +1,5 @@
 using CarServer.RunStore;
+using CarServer.State.Engine.Basics;
 using CarServer.State.Events;
 
 namespace CarServer.State.Engine;
@@ -66,6 +67,7 @@ internal sealed class ActionAttempts(Runtime runtime, string proposalId, string?
         if (tool?.Limit is { } limit && await AwaitTokenAsync(limit, action.Tool!) is { } refused) return refused;
 
         ToolOutcome outcome = await DispatchAsync(action, attempt);
+        if (BasicTools.Changes(action.Tool!)) runtime.Results.Forget(BasicTools.IsOne);   // what was read of the file is not what is there now
         if (outcome.End != ToolEnd.Succeeded) return outcome;
         if (tool is { ChecksOutput: true } && await OutputProblemAsync(tool, outcome.Output) is { } problem) return ToolOutcome.Failed(problem);
         if (key is { } fresh) runtime.Results.Keep(fresh, outcome.Output);
