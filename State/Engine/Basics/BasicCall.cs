@@ -61,8 +61,17 @@ internal sealed class BasicCall : IDisposable
         return (int)Math.Min(number, most);
     }
 
-    private bool TryFind(string name, out JsonElement value) =>
-        _parameters.RootElement.TryGetProperty(name, out value) && value.ValueKind != JsonValueKind.Null;
+    private bool TryFind(string name, out JsonElement value)
+    {
+        try
+        {
+            return _parameters.RootElement.TryGetProperty(name, out value) && value.ValueKind != JsonValueKind.Null;
+        }
+        catch (InvalidOperationException)
+        {
+            throw new BasicException("a parameter's name is not valid Unicode");
+        }
+    }
 
     public void Dispose()
     {

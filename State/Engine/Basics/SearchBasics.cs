@@ -137,33 +137,27 @@ internal sealed class SearchBasics(BasicCall call, TimeProvider clock)
         {
             if (name[0] == '.' || name is "node_modules" or "__pycache__" or "target") continue;
             if (++_entries > BasicLimits.MaxWalkEntries || IsOver()) return false;
-            switch (FileCalls.Look(directory, name, out _, out _))
+            try
             {
-                case FileKind.File when !visit(directory, name, prefix + name):
-                    return false;
-                case FileKind.Directory when depth == BasicLimits.MaxDepth:
-                    _isTruncated = true;
-                    break;
-                case FileKind.Directory:
-                    using (SafeFileHandle? inner = Enter(directory, name))
-                        if (inner is not null && !Walk(inner, $"{prefix}{name}/", depth + 1, visit)) return false;
-                    break;
+                switch (FileCalls.Look(directory, name, out _, out _))
+                {
+                    case FileKind.File when !visit(directory, name, prefix + name):
+                        return false;
+                    case FileKind.Directory when depth == BasicLimits.MaxDepth:
+                        _isTruncated = true;
+                        break;
+                    case FileKind.Directory:
+                        using (SafeFileHandle? inner = FileCalls.Open(directory, name, FileCalls.Directory | FileCalls.NoFollow))
+                            if (inner is not null && !Walk(inner, $"{prefix}{name}/", depth + 1, visit)) return false;
+                        break;
+                }
+            }
+            catch (BasicException)
+            {
+                // It may not be read, or is no longer what it was: the rest may be.
             }
         }
         return true;
-    }
-
-    /// <summary>Null for a directory that may not be read, or is one no longer.</summary>
-    private static SafeFileHandle? Enter(SafeFileHandle directory, string name)
-    {
-        try
-        {
-            return FileCalls.Open(directory, name, FileCalls.Directory | FileCalls.NoFollow);
-        }
-        catch (BasicException)
-        {
-            return null;
-        }
     }
 
     private bool IsOver()

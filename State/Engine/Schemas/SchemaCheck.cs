@@ -315,7 +315,8 @@ internal ref struct SchemaCheck
     /// <summary>What was said is about a part of the value that is being looked at.</summary>
     private bool Below(string name)
     {
-        if (_trials == 0 && _path.Length < SchemaLimits.MaxShownChars)
+        if (_trials == 0 && _path.Length >= SchemaLimits.MaxShownChars) _path = "…" + _path.TrimStart('…');
+        else if (_trials == 0)
             _path = "/" + SchemaCompiler.Shown(name).Replace("~", "~0", StringComparison.Ordinal).Replace("/", "~1", StringComparison.Ordinal) + _path;
         return false;
     }

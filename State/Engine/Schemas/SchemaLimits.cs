@@ -19,7 +19,7 @@ internal static class SchemaLimits
     public const int MaxDivisorDigits = 18;
 
     /// <summary>
-    /// Calls inside each other while a value is checked; the stack of a read loop takes three times as many. A value may be 128 levels deep,
+    /// Calls inside each other while a value is checked; half the stack of a read loop takes them. A value may be 128 levels deep,
     /// and each level costs one call and one more for each schema that stands between.
     /// </summary>
     public const int MaxCalls = 384;

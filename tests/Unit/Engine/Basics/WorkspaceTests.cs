@@ -257,6 +257,7 @@ public sealed partial class WorkspaceTests : IDisposable
 
     [Test]
     [Arguments("read_file", "{}", "parameter 'path' is missing")]
+    [Arguments("read_file", """{"\ud800":1}""", "a parameter's name is not valid Unicode")]
     [Arguments("read_file", """{"path":1}""", "parameter 'path' must be a string")]
     [Arguments("read_file", """{"path":"\ud800"}""", "parameter 'path' is not valid Unicode")]
     [Arguments("read_file", """{"path":"a/f.txt","offset":-1}""", "parameter 'offset' must be a whole number from 0")]
