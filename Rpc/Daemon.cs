@@ -51,6 +51,7 @@ internal sealed class Daemon : IAsyncDisposable
             Root = options.Root,
             EnforceTiers = options.EnforceTiers,
             PolicyDirectory = Path.Combine(options.Root, "policies"),
+            Workspace = CheckedWorkspace(),
             Durability = options.Durability,
             LoggerFactory = logs,
             IsPrimary = primary,
@@ -228,6 +229,19 @@ internal sealed class Daemon : IAsyncDisposable
             _secrets.Add((Path.Combine(_options.TokenDirectory, "host-token"), host));
         }
         return auth;
+    }
+
+    /// <summary>The workspace, once it is certain that nothing of the daemon's own lies in it; null for none.</summary>
+    private string? CheckedWorkspace()
+    {
+        if (_options.Workspace is not { } workspace) return null;
+        string? problem = !Directory.Exists(workspace) ? "there is no such directory"
+            : Array.Exists([_options.Root, _options.TokenDirectory, _options.JournalDirectory], path => WorkspaceRule.ReallyHolds(workspace, path)) ? "the daemon's own files lie in it"
+            : null;
+        if (problem is null) return workspace;
+        if (_options.WorkspaceIsExplicit) throw new DaemonStartException($"cannot use the workspace {workspace}: {problem}");
+        _log.LogInformation("no workspace for file tools: {Path} {Problem}", workspace, problem);
+        return null;
     }
 
     /// <summary>Before anything listens: whoever can connect can also read the token that belongs to this launch.</summary>

@@ -40,6 +40,12 @@ internal sealed record DaemonOptions
     /// <summary>Absolute. Default <c>&lt;root&gt;/journals</c>.</summary>
     public required string JournalDirectory { get; init; }
 
+    /// <summary>Absolute; null for none. May hold nothing of the daemon's own, see <see cref="WorkspaceRule"/>.</summary>
+    public string? Workspace { get; init; }
+
+    /// <summary>Somebody named it: then a start fails rather than go on without it.</summary>
+    public bool WorkspaceIsExplicit { get; init; }
+
     public Durability Durability { get; init; }
 
     /// <summary>Absolute. Default <c>&lt;root&gt;/agents.json</c>.</summary>

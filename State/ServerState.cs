@@ -1,6 +1,7 @@
 using CarServer.RunStore;
 using CarServer.State.Auth;
 using CarServer.State.Engine;
+using CarServer.State.Engine.Basics;
 using CarServer.State.Engine.Policies;
 using CarServer.State.Events;
 using CarServer.State.Permissions;
@@ -15,10 +16,13 @@ namespace CarServer.State;
 internal sealed class ServerState : IAsyncDisposable
 {
     private readonly ServerStateConfig _config;
+    private readonly Workspace _workspace;
+    private readonly SemaphoreSlim _basicTurns = new(BasicLimits.MaxRunning);
 
     private ServerState(ServerStateConfig config)
     {
         _config = config;
+        _workspace = new Workspace(config.Workspace);
         Clock = config.Clock;
         Log = config.LoggerFactory.CreateLogger("state");
         Appender = new Appender(config.LoggerFactory.CreateLogger("disk"), config.Durability, clock: Clock);
@@ -70,11 +74,12 @@ internal sealed class ServerState : IAsyncDisposable
 
     internal ServerStateConfig Config => _config;
 
-    /// <summary>A fresh runtime whose tools are the session's own client.</summary>
+    /// <summary>A fresh runtime whose tools are the session's own client, and the basics where that knows none.</summary>
     internal Runtime NewRuntime(ClientSession session)
     {
         var events = new EventLog(Journals.PathOf(_config.JournalDirectory, session.ClientId), Appender, Clock);
-        return new Runtime(events, new ClientToolExecutor(session.Channel, _config.ToolTimeout), Clock, session.OperatorPolicies)
+        var tools = new BasicsExecutor(new ClientToolExecutor(session.Channel, _config.ToolTimeout), _workspace, _basicTurns, Clock);
+        return new Runtime(events, tools, Clock, session.OperatorPolicies)
         {
             Admission = new ProposalAdmission(session, Permissions, _config.EnforceTiers, Supervision, events),
         };

@@ -19,6 +19,9 @@ internal sealed record ServerStateConfig
     /// <summary>Absolute path of the operator's policy files (protocol 8.4), which every connection is under; null for none.</summary>
     public string? PolicyDirectory { get; init; }
 
+    /// <summary>Absolute path of the directory that the basics work in (protocol 7.3); null for none.</summary>
+    public string? Workspace { get; init; }
+
     public Durability Durability { get; init; }
 
     public TimeProvider Clock { get; init; } = TimeProvider.System;

@@ -104,6 +104,8 @@ internal sealed record ServeSettings(DaemonOptions Options, string? AuthTokenFil
             EnforceTiers = Of(Settings.EnforceTiers),
             RequireHandshake = Of(Settings.RequireHandshake),
             JournalDirectory = Of(Settings.JournalDirectory),
+            Workspace = Of(Settings.Workspace),
+            WorkspaceIsExplicit = table.First(value => value.Setting == Settings.Workspace).IsGiven,
             Durability = Of(Settings.Durability),
             AgentsManifest = Of(Settings.AgentsManifest),
             LogLevel = Of(Settings.LogLevel),

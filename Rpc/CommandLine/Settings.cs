@@ -61,6 +61,10 @@ internal static class Settings
     public static readonly Setting<string> JournalDirectory = new("journal_dir", "Where event journals go; run traces go into its sibling 'runs'.",
         layers => layers.Root.Path + "/journals", given => given.Path(), Same) { Flag = "--journal-dir", InFile = true, ValueName = "PATH" };
 
+    public static readonly Setting<string?> Workspace = new("workspace",
+        "The directory that the daemon's own file tools work in, or 'none'. Unset: the one the daemon is started in, unless its files or your home lie in it.",
+        layers => DefaultWorkspace(layers), given => given.Text == "none" ? null : given.Path(), Same!) { Flag = "--workspace", InFile = true, ValueName = "PATH" };
+
     public static readonly Setting<Durability> Durability = new("durability",
         "When a recorded turn counts as stored: os, it survives a crash of the daemon; fsync, a loss of power too.",
         _ => RunStore.Durability.Os, given => given.Text switch
@@ -122,9 +126,13 @@ internal static class Settings
     public static readonly IReadOnlyList<Setting> All =
     [
         Home, Bind, Host, Port, Socket, NoSocket, NoAuth, RequireAuth, AuthToken, AuthTokenFile, NoApprovals, EnforceTiers, Reachable,
-        JournalDirectory, Durability, AgentsManifest, McpBind, A2aBind, LogLevel, LogFormat, AllowedOrigins, RequireHandshake,
+        JournalDirectory, Workspace, Durability, AgentsManifest, McpBind, A2aBind, LogLevel, LogFormat, AllowedOrigins, RequireHandshake,
         MaxConnections, MaxMessageBytes, HandlerTimeout, ToolTimeout, InferenceMaxConcurrent, MobileRuntimeUrl,
     ];
+
+    /// <summary>A service starts in <c>/</c> or at home: nobody means to give all of that away.</summary>
+    private static string? DefaultWorkspace(Layers layers) =>
+        Array.Exists([layers.Root.Path, layers.Root.TokenDirectory, layers.Root.Home ?? "/"], path => WorkspaceRule.Holds(layers.Directory, path)) ? null : layers.Directory;
 
     private static Setting<bool> Switch(string name, string help, string flag, string? variable = null, bool inFile = true) =>
         new(name, help, _ => false, given => given.Switch(), on => on ? "true" : "false") { Flag = flag, Variable = variable, InFile = inFile };

@@ -8,6 +8,7 @@ internal static class AllMethods
     public static MethodTable Table { get; } = new(
     [
         .. AgentPermissionMethods.Rows,
+        .. AgentsMethods.Rows,
         .. AnalysisMethods.Rows,
         .. AuthMethods.Rows,
         .. DiscoverMethods.Rows,

@@ -17,6 +17,12 @@ internal static class ToolsMethods
             static () => ToolsMethodsJson.Default.NoParams, static () => ToolsMethodsJson.Default.ToolsListResult, List),
         Method.Row("tools.unregister", "{ name }", "Takes a tool back; an unknown name is no error.",
             static () => ToolsMethodsJson.Default.ToolsUnregisterParams, static () => ToolsMethodsJson.Default.ToolsUnregisterResult, Unregister),
+        Method.Row("tools.poll", "{ handle }", "What a detached tool has brought so far, or null for an unknown handle.",
+            static () => ToolsMethodsJson.Default.ToolHandleParams, static () => ToolsMethodsJson.Default.RawJson, Poll),
+        Method.Row("tools.cancel", "{ handle }", "Ends a detached tool.",
+            static () => ToolsMethodsJson.Default.ToolHandleParams, static () => ToolsMethodsJson.Default.ToolsCancelResult, Cancel),
+        Method.Row("tools.stream.subscribe", "{}", "Follows detached tools as they go on; a second time is as good.",
+            static () => ToolsMethodsJson.Default.NoParams, static () => ToolsMethodsJson.Default.ToolsSubscribeResult, Subscribe),
     ];
 
     internal static int Register(Call call, List<ToolDefinition> definitions) => call.Session.Runtime.Tools.Register(definitions);
@@ -29,6 +35,11 @@ internal static class ToolsMethods
 
     internal static ToolsUnregisterResult Unregister(Call call, ToolsUnregisterParams p) =>
         new(p.Name, call.Session.Runtime.Tools.Unregister(p.Name) ? 1 : 0);
+
+    // Tools of a connection cannot be detached (protocol 7.5), so there is no handle that anybody could know.
+    private static RawJson Poll(Call call, ToolHandleParams p) => RawJson.Null;
+    private static ToolsCancelResult Cancel(Call call, ToolHandleParams p) => new(Cancelled: false);
+    private static ToolsSubscribeResult Subscribe(Call call, NoParams _) => new(Subscribed: true);
 }
 
 internal sealed record ToolsListResult(ToolDefinition[] Tools, int Count);
@@ -38,8 +49,15 @@ internal sealed record ToolsUnregisterParams(string Name);
 /// <param name="Removed">1, or 0 when there was no such tool.</param>
 internal sealed record ToolsUnregisterResult(string Unregistered, int Removed);
 
+internal sealed record ToolHandleParams(string Handle);
+
+internal sealed record ToolsCancelResult(bool Cancelled);
+
+internal sealed record ToolsSubscribeResult(bool Subscribed);
+
 [JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
     RespectRequiredConstructorParameters = true, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
 [JsonSerializable(typeof(List<ToolDefinition>)), JsonSerializable(typeof(int)), JsonSerializable(typeof(NoParams))]
 [JsonSerializable(typeof(ToolsListResult)), JsonSerializable(typeof(ToolsUnregisterParams)), JsonSerializable(typeof(ToolsUnregisterResult))]
+[JsonSerializable(typeof(ToolHandleParams)), JsonSerializable(typeof(ToolsCancelResult)), JsonSerializable(typeof(ToolsSubscribeResult)), JsonSerializable(typeof(RawJson))]
 internal sealed partial class ToolsMethodsJson : JsonSerializerContext;

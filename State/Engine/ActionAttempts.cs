@@ -1,4 +1,5 @@
 using CarServer.RunStore;
+using CarServer.State.Engine.Basics;
 using CarServer.State.Events;
 
 namespace CarServer.State.Engine;
@@ -56,7 +57,41 @@ internal sealed class ActionAttempts(Runtime runtime, string proposalId, string?
         ? ToolOutcome.Failed($"assertion failed: state['{operands.Key}'] {operands.Operator}: {problem}")
         : ToolOutcome.Succeeded(RawJson.Null);
 
+    /// <summary>One attempt in the order of protocol 7.4: what is remembered, then a token of the rate limit, then whoever runs the tool.</summary>
     private async ValueTask<ToolOutcome> CallToolAsync(AgentAction action, ulong attempt)
+    {
+        RegisteredTool? tool = runtime.Tools.Find(action.Tool!);
+        ResultCache.Key? key = ResultCache.KeyOf(tool, tenant, action);
+        if (key is { } known && runtime.Results.TryGet(known, out RawJson remembered)) return ToolOutcome.Succeeded(remembered);
+        if (tool?.Limit is { } limit && await AwaitTokenAsync(limit, action.Tool!) is { } refused) return refused;
+
+        ToolOutcome outcome = await DispatchAsync(action, attempt);
+        if (BasicTools.Changes(action.Tool!)) runtime.Results.Forget(BasicTools.IsOne);   // what was read of the file is not what is there now
+        if (outcome.End != ToolEnd.Succeeded) return outcome;
+        if (tool is { ChecksOutput: true } && await OutputProblemAsync(tool, outcome.Output) is { } problem) return ToolOutcome.Failed(problem);
+        if (key is { } fresh) runtime.Results.Keep(fresh, outcome.Output);
+        return outcome;
+    }
+
+    /// <summary>Null once the call may go out. The attempt's own time has not begun before.</summary>
+    private async ValueTask<ToolOutcome?> AwaitTokenAsync(TokenBucket limit, string tool)
+    {
+        try
+        {
+            return await limit.TakeAsync(abandoned) ? null : ToolOutcome.Failed($"tool '{tool}': {TokenBucket.MaxWaiting} calls wait for its rate limit already");
+        }
+        catch (OperationCanceledException)
+        {
+            return ToolOutcome.Abandoned($"tool '{tool}' was not called: the request was abandoned while it waited for the rate limit");
+        }
+    }
+
+    /// <summary>A large output is not looked through on the read loop that brought it.</summary>
+    private static ValueTask<string?> OutputProblemAsync(RegisteredTool tool, RawJson output) => output.Utf8.Length <= EngineLimits.MaxInlineStateBytes
+        ? new ValueTask<string?>(tool.OutputProblem(output))
+        : new ValueTask<string?>(Task.Run(() => tool.OutputProblem(output)));
+
+    private async ValueTask<ToolOutcome> DispatchAsync(AgentAction action, ulong attempt)
     {
         Interlocked.Increment(ref _toolCalls);
         // Whoever looks at the journal while the tool runs should see that it runs.

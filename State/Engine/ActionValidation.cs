@@ -27,7 +27,7 @@ internal static class ActionValidation
     {
         if (action.Tool is not { } tool) return NoTool;
         return tools.Find(tool) is { } registered
-            ? registered.Parameters.Problem(tool, action.Parameters)
+            ? registered.ParameterProblem(action.Parameters)
             : $"tool '{tool}' is not registered";
     }
 

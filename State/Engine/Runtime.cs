@@ -13,7 +13,7 @@ internal sealed class Runtime(EventLog events, IToolExecutor tools, TimeProvider
     private volatile Replans _replans = new(new ReplanConfig(), null);
 
     public StateStore State { get; } = new();
-    public ToolRegistry Tools { get; } = new();
+    public ToolRegistry Tools { get; } = new(clock);
     public PolicyRegistry Policies { get; } = new(operators ?? []);
     public EventLog Events => events;
 
@@ -27,6 +27,7 @@ internal sealed class Runtime(EventLog events, IToolExecutor tools, TimeProvider
     public void Replan(ReplanConfig config, IPlanner planner) => _replans = new Replans(config, planner);
 
     internal IdempotencyCache Successes { get; } = new();
+    internal ResultCache Results { get; } = new(clock);
     internal IToolExecutor Executor => tools;
     internal TimeProvider Clock => clock;
 

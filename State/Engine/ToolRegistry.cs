@@ -1,12 +1,12 @@
 using System.Text;
+using CarServer.RunStore;
+using CarServer.State.Engine.Schemas;
 
 namespace CarServer.State.Engine;
 
-/// <summary>A tool that may be called, and its schema made ready for checking.</summary>
-internal sealed record RegisteredTool(ToolDefinition Definition, ParameterSchema Parameters, int Bytes);
-
 /// <summary>The tools of one session. Any thread.</summary>
-internal sealed class ToolRegistry
+/// <param name="clock">What rate limits go by; the system's when there is none.</param>
+internal sealed class ToolRegistry(TimeProvider? clock = null)
 {
     /// <summary>A host with every known integration has some hundreds of tools; a model cannot choose among more anyway.</summary>
     public const int MaxTools = 1_024;
@@ -77,7 +77,7 @@ internal sealed class ToolRegistry
         return all;
     }
 
-    private static RegisteredTool Prepare(ToolDefinition definition)
+    private RegisteredTool Prepare(ToolDefinition definition)
     {
         if (definition.Name.Length == 0) throw Invalid("a tool needs a name");
         if (definition.Name.Length > EngineLimits.MaxToolNameChars)
@@ -85,10 +85,19 @@ internal sealed class ToolRegistry
         int bytes = Encoding.UTF8.GetByteCount(definition.Name) + Encoding.UTF8.GetByteCount(definition.Description)
             + definition.Parameters.Utf8.Length + definition.Returns.Utf8.Length;
         if (bytes > MaxDefinitionBytes) throw Invalid($"definition of tool '{definition.Name}' has {bytes} bytes, at most {MaxDefinitionBytes} are allowed");
-        if (!ParameterSchema.TryParse(definition.Parameters, out ParameterSchema schema, out string problem))
-            throw Invalid($"tool '{definition.Name}' has an invalid registered JSON Schema: {problem}");
-        return new RegisteredTool(definition, schema, bytes);
+        if (definition.Parameters.Utf8[0] != (byte)'{') throw BadSchema(definition, "a schema must be an object");
+        JsonSchema parameters = Compile(definition, definition.Parameters);
+        if (!parameters.MayBe(JsonTypes.Object)) throw BadSchema(definition, "parameters are always an object");
+        JsonSchema? returns = definition.Returns.IsNull ? null : Compile(definition, definition.Returns);
+        if (definition.RateLimit is not { } limit) return new RegisteredTool(definition, parameters, returns, limit: null, bytes);
+        if (TokenBucket.Problem(limit) is { } problem) throw Invalid($"tool '{definition.Name}': {problem}");
+        return new RegisteredTool(definition, parameters, returns, new TokenBucket(limit, clock ?? TimeProvider.System), bytes);
     }
+
+    private static JsonSchema Compile(ToolDefinition definition, RawJson text) =>
+        JsonSchema.TryCompile(text, out JsonSchema schema, out string problem) ? schema : throw BadSchema(definition, problem);
+
+    private static RefusedException BadSchema(ToolDefinition definition, string problem) => Invalid($"tool '{definition.Name}' has an invalid registered JSON Schema: {problem}");
 
     private static RefusedException Invalid(string message) => new(message, Refusal.Invalid);
 }

@@ -13,4 +13,7 @@ internal static class FuzzBudget
 
     /// <summary>Proposals that the engine runs beside its reference in one run.</summary>
     public static int Proposals => IsLong ? 2_000_000 : 100_000;
+
+    /// <summary>Schemas of one run, each with some values.</summary>
+    public static int Schemas => IsLong ? 500_000 : 5_000;
 }

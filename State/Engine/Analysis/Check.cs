@@ -16,7 +16,7 @@ internal sealed record Check(string Name, string Verifies, string CannotVerify, 
         "every tool call names a tool that is registered now", "that the tool will still be registered, and answer, when the plan runs");
 
     public static readonly Check Parameters = new("parameters",
-        "required parameters are there and declared types fit; keys of the state can be written", "what the schema does not declare, and whether a value makes sense");
+        "parameters fit their tool's schema; keys of the state can be written", "what the schema does not declare, and whether a value makes sense");
 
     public static readonly Check Preconditions = new("preconditions",
         "preconditions hold when their action's turn comes", "changes that no action declares");

@@ -82,7 +82,7 @@ internal static class Evidence
             _idle.Remove(Check.RepeatedCalls);
             if (action.Reversibility == Reversibility.Irreversible) Irreversible++;
             if (action.TimeoutMs is null) Unbounded++;
-            if (action.Tool is { } tool && tools.Find(tool) is { } registered && registered.Parameters.DeclaresAnything)
+            if (action.Tool is { } tool && tools.Find(tool) is { } registered && registered.ChecksParameters)
             {
                 _decided++;
                 _idle.Remove(Check.Parameters);

@@ -22,6 +22,7 @@ internal sealed class SettingsPrecedenceTests
         ["enforce_tiers"] = ("false", "1", "false"),
         ["i_know_this_is_reachable"] = ("true", "", ""),
         ["journal_dir"] = ("/a/1", "", "/a/3"),
+        ["workspace"] = ("/a/1", "", "/a/3"),
         ["durability"] = ("fsync", "", "os"),
         ["agents_manifest"] = ("/a/1", "/a/2", "/a/3"),
         ["mcp_bind"] = ("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"),

@@ -38,8 +38,8 @@ public class ToolRegistryTests
     [Arguments("t", """{"required":"x"}""", "tool 't' has an invalid registered JSON Schema: required must be a list of strings")]
     [Arguments("t", """{"required":[1]}""", "tool 't' has an invalid registered JSON Schema: required must be a list of strings")]
     [Arguments("t", """{"properties":[]}""", "tool 't' has an invalid registered JSON Schema: properties must be an object")]
-    [Arguments("t", """{"properties":{"x":1}}""", "tool 't' has an invalid registered JSON Schema: property 'x' must be a schema")]
-    [Arguments("t", """{"properties":{"x":{"type":"text"}}}""", "tool 't' has an invalid registered JSON Schema: type of property 'x' must be a type name or a list of them")]
+    [Arguments("t", """{"properties":{"x":1}}""", "tool 't' has an invalid registered JSON Schema: property 'x' must be an object, true or false")]
+    [Arguments("t", """{"properties":{"x":{"type":"text"}}}""", "tool 't' has an invalid registered JSON Schema: type must be a type name or a list of them")]
     [Arguments("t", """{"properties":{"\ud800":{"type":"string"}}}""", "tool 't' has an invalid registered JSON Schema: a name in it is not valid Unicode")]
     public async Task A_bad_definition_is_refused_and_with_it_all_others(string name, string parameters, string text)
     {
@@ -99,10 +99,10 @@ public class ToolRegistryTests
     [Arguments("""{"path":"p","n":1,"f":"x"}""", "tool 't' parameter validation: value is not of types \"number\", \"null\" (at /f)")]
     [Arguments("""{"path":"p","n":1,"a/~":{}}""", "tool 't' parameter validation: value is not of type \"array\" (at /a~1~0)")]
     [Arguments("""{"path":"p","n":1,"o":[{"n":"deep"}]}""", "tool 't' parameter validation: value is not of type \"object\" (at /o)")]
-    [Arguments("""{"path":"p","n":1,"\ud800":1}""", "tool 't' parameter validation: a parameter name is not valid Unicode (at /)")]
+    [Arguments("""{"path":"p","n":1,"\ud800":1}""", "tool 't' parameter validation: a string or a name is not valid Unicode (at /)")]
     public async Task Parameters_are_checked_by_key_and_type(string parameters, string? problem)
     {
         _tools.Register([Tool("t", Schema)]);
-        await Assert.That(_tools.Find("t")!.Parameters.Problem("t", RawJson.Parse(parameters))).IsEqualTo(problem);
+        await Assert.That(_tools.Find("t")!.ParameterProblem(RawJson.Parse(parameters))).IsEqualTo(problem);
     }
 }
