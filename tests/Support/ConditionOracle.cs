@@ -18,6 +18,7 @@ internal static class ConditionOracle
                 ? value.EnumerateArray().Any(member => Equal(member, expected))
                 : Text(value).Contains(Text(expected), StringComparison.Ordinal),
             "gt" or "lt" or "gte" or "lte" => value.ValueKind == JsonValueKind.Number && expected.ValueKind == JsonValueKind.Number
+                && double.IsFinite(value.GetDouble()) && double.IsFinite(expected.GetDouble())   // what no double can hold compares with nothing
                 && Compare(op, value.GetDouble(), expected.GetDouble()),
             _ => false,
         };
