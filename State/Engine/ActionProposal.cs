@@ -45,12 +45,12 @@ internal sealed record ActionProposal
     {
         if (Actions.Count > EngineLimits.MaxActions) throw Invalid($"a proposal may have at most {EngineLimits.MaxActions} actions, got {Actions.Count}");
         if (Id.Length > EngineLimits.MaxIdChars) throw Invalid($"proposal id is longer than {EngineLimits.MaxIdChars} characters");
-        var ids = new HashSet<string>(Actions.Count, StringComparer.Ordinal);
+        HashSet<string>? ids = idsMayRepeat ? null : new HashSet<string>(Actions.Count, StringComparer.Ordinal);
         for (int i = 0; i < Actions.Count; i++)
         {
             if (Actions[i] is not { } action) throw Invalid($"actions[{i}] is null");
             if (action.Id.Length > EngineLimits.MaxIdChars) throw Invalid($"id of actions[{i}] is longer than {EngineLimits.MaxIdChars} characters");
-            if (!ids.Add(action.Id) && !idsMayRepeat) throw Invalid($"duplicate action id '{action.Id}'");
+            if (ids?.Add(action.Id) == false) throw Invalid($"duplicate action id '{action.Id}'");
             if (action.Problem() is { } problem) throw Invalid($"actions[{i}]: {problem}");
         }
     }

@@ -19,11 +19,14 @@ internal sealed record PlanAction(
 /// <summary>A key that the plan speaks of, and every value it can have: what it holds at first, and what actions write.</summary>
 internal sealed class PlanKey(string name)
 {
-    private readonly Dictionary<RawJson, int> _numbers = [];
+    /// <summary>Most keys have one value or two, which are found faster without it.</summary>
+    private const int ValuesWithoutIndex = 8;
+
+    private Dictionary<RawJson, int>? _numbers;
 
     public string Name { get; } = name;
     public int Bytes { get; } = Encoding.UTF8.GetByteCount(name);
-    public List<RawJson> Values { get; } = [];
+    public List<RawJson> Values { get; } = new(1);
 
     /// <summary>Before the first action; <see cref="PlanState.Absent"/> when the key is not there.</summary>
     public int Initial { get; init; } = PlanState.Absent;
@@ -31,16 +34,26 @@ internal sealed class PlanKey(string name)
     public int Number(RawJson value)
     {
         if (value.IsAbsent) value = RawJson.Null;
-        if (_numbers.TryGetValue(value, out int number)) return number;
+        if (_numbers is null)
+        {
+            int found = Values.IndexOf(value);
+            if (found >= 0) return found;
+            if (Values.Count == ValuesWithoutIndex) _numbers = new Dictionary<RawJson, int>(Values.Select(static (known, i) => KeyValuePair.Create(known, i)));
+        }
+        else if (_numbers.TryGetValue(value, out int number))
+        {
+            return number;
+        }
         Values.Add(value);
-        return _numbers[value] = Values.Count - 1;
+        _numbers?.Add(value, Values.Count - 1);
+        return Values.Count - 1;
     }
 }
 
 /// <summary>A proposal made ready for walking through it, once or a hundred thousand times. Nothing in it changes while it is walked.</summary>
 internal sealed class Plan
 {
-    private readonly Dictionary<string, int> _numbers = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, int> _numbers;
     private readonly List<PlanKey> _keys = [];
     private readonly Effort _effort;
     private int _conditions;
@@ -50,6 +63,7 @@ internal sealed class Plan
     public Plan(ActionProposal proposal, IReadOnlyDictionary<string, RawJson> initial, Effort effort)
     {
         _effort = effort;
+        _numbers = new Dictionary<string, int>(proposal.Actions.Count, StringComparer.Ordinal);   // about a key an action
         Initial = initial;
         foreach ((string key, RawJson value) in initial) InitialBytes += Encoding.UTF8.GetByteCount(key) + value.Utf8.Length;
         if (initial.Count > StateStore.MaxKeys) throw new RefusedException($"an initial state may have at most {StateStore.MaxKeys} keys", Refusal.Invalid);
@@ -83,29 +97,55 @@ internal sealed class Plan
             ? action.Tool is null ? ActionValidation.NoTool : null
             : ActionValidation.OperandProblem(action, tenant: null);
         return new PlanAction(action, flaw ?? ActionValidation.EffectProblem(action, tenant: null),
-            [.. action.Preconditions.Select(Condition)],
-            [.. action.StateDependencies.Select(Key)],
+            Conditions(action.Preconditions),
+            KeysOf(action.StateDependencies),
             action is { Type: ActionType.Assertion, Operands: { Key: { } key } operands }
                 ? Condition(new Precondition { Key = key, Operator = operands.Operator, Value = operands.Value })
                 : null,
             Writes(action));
     }
 
+    // Loops, and nothing made for what is not there: of ten thousand actions, what each leaves behind is what the collector copies.
+
+    private PlanCondition[] Conditions(List<Precondition> preconditions)
+    {
+        if (preconditions.Count == 0) return [];
+        var conditions = new PlanCondition[preconditions.Count];
+        for (int i = 0; i < conditions.Length; i++) conditions[i] = Condition(preconditions[i]);
+        return conditions;
+    }
+
+    private int[] KeysOf(List<string> names)
+    {
+        if (names.Count == 0) return [];
+        var keys = new int[names.Count];
+        for (int i = 0; i < keys.Length; i++) keys[i] = Key(names[i]);
+        return keys;
+    }
+
     /// <summary>As the engine applies them: an effect stands for the action's own write of the same key. Keys that nobody may write are left out.</summary>
     private PlanWrite[] Writes(AgentAction action)
     {
-        var writes = new List<PlanWrite>();
-        if (action.WrittenKey is { } own && !action.ExpectedEffects.ContainsKey(own)) Add(own, action.Operands.Value);
-        foreach ((string key, RawJson value) in action.ExpectedEffects) Add(key, value);
-        return [.. writes];
+        string? own = action.WrittenKey is { } written && !action.ExpectedEffects.ContainsKey(written) && MayWrite(written) ? written : null;
+        int count = own is null ? 0 : 1;
+        foreach (string key in action.ExpectedEffects.Keys)
+            if (MayWrite(key)) count++;
+        if (count == 0) return [];
+        var writes = new PlanWrite[count];
+        int at = 0;
+        if (own is not null) writes[at++] = Write(own, action.Operands.Value);
+        foreach ((string key, RawJson value) in action.ExpectedEffects)
+            if (MayWrite(key)) writes[at++] = Write(key, value);
+        return writes;
+    }
 
-        void Add(string key, RawJson value)
-        {
-            if (StateStore.KeyProblem(tenant: null, key) is not null) return;
-            _effort.SpendBytes(value.Utf8.Length);
-            int number = Key(key);
-            writes.Add(new PlanWrite(number, _keys[number].Number(value)));
-        }
+    private static bool MayWrite(string key) => StateStore.KeyProblem(tenant: null, key) is null;
+
+    private PlanWrite Write(string key, RawJson value)
+    {
+        _effort.SpendBytes(value.Utf8.Length);
+        int number = Key(key);
+        return new PlanWrite(number, _keys[number].Number(value));
     }
 
     private int Key(string name)

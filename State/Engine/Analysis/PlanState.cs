@@ -105,6 +105,7 @@ internal sealed class PlanState
     public Dictionary<string, RawJson> ToDictionary()
     {
         var state = new Dictionary<string, RawJson>(_plan.Initial, StringComparer.Ordinal);
+        state.EnsureCapacity(_plan.Initial.Count + _values.Length);
         for (int i = 0; i < _values.Length; i++)
         {
             if (_values[i] != Absent) state[_plan.Keys[i].Name] = _plan.Keys[i].Values[_values[i]];

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using CarServer.RunStore;
 
 namespace CarServer.State.Engine.Analysis;
@@ -6,6 +7,9 @@ namespace CarServer.State.Engine.Analysis;
 /// <remarks>Each check is one pass over the plan, or part of one: time grows with the plan.</remarks>
 internal sealed class Verifier
 {
+    /// <summary>So many are gone through faster than looked up.</summary>
+    private const int FewDependencies = 16;
+
     private readonly ActionProposal _proposal;
     private readonly ToolRegistry _tools;
     private readonly Effort _effort;
@@ -80,21 +84,33 @@ internal sealed class Verifier
     /// <summary>One issue for all calls that are alike, said of the one that shows it: the second is a duplicate, the third a likely loop.</summary>
     private void CheckRepeatedCalls()
     {
-        var calls = new Dictionary<(string Tool, RawJson Parameters), List<int>>();
+        var calls = new Dictionary<(string Tool, RawJson Parameters), Alike>();
         for (int i = 0; i < _proposal.Actions.Count; i++)
         {
             if (_proposal.Actions[i] is not { Type: ActionType.ToolCall, Tool: { } tool } action) continue;
             _effort.SpendBytes(action.Parameters.Utf8.Length);
-            if (!calls.TryGetValue((tool, action.Parameters), out List<int>? alike)) calls[(tool, action.Parameters)] = alike = [];
-            alike.Add(i);
+            ref Alike alike = ref CollectionsMarshal.GetValueRefOrAddDefault(calls, (tool, action.Parameters), out _);
+            alike = alike.And(i);
         }
-        foreach (((string tool, _), List<int> alike) in calls)
+        foreach (((string tool, _), Alike alike) in calls)
         {
             if (alike.Count == 2)
-                Add(Check.RepeatedCalls, alike[1], Severity.Warning, $"duplicate call: tool '{tool}' with the parameters of action '{Id(alike[0])}'");
+                Add(Check.RepeatedCalls, alike.Second, Severity.Warning, $"duplicate call: tool '{tool}' with the parameters of action '{Id(alike.First)}'");
             else if (alike.Count > 2)
-                Add(Check.RepeatedCalls, alike[2], Severity.Error, $"likely loop: tool '{tool}' is called {alike.Count} times with identical parameters, first by action '{Id(alike[0])}'");
+                Add(Check.RepeatedCalls, alike.Third, Severity.Error, $"likely loop: tool '{tool}' is called {alike.Count} times with identical parameters, first by action '{Id(alike.First)}'");
         }
+    }
+
+    /// <summary>How many calls are alike, and the first three of them.</summary>
+    private readonly record struct Alike(int Count, int First, int Second, int Third)
+    {
+        public Alike And(int action) => Count switch
+        {
+            0 => new Alike(1, action, 0, 0),
+            1 => this with { Count = 2, Second = action },
+            2 => this with { Count = 3, Third = action },
+            _ => this with { Count = Count + 1 },
+        };
     }
 
     /// <summary>
@@ -109,11 +125,12 @@ internal sealed class Verifier
         {
             PlanAction action = _plan.Actions[i];
             if (action.Writes.Length == 0) continue;
-            HashSet<int> reads = [.. action.Dependencies];
+            // The plan's effort has paid for looking at each; most actions have a few.
+            HashSet<int>? many = action.Dependencies.Length > FewDependencies ? [.. action.Dependencies] : null;
             foreach (PlanWrite write in action.Writes)
             {
                 _effort.Spend();
-                if (reads.Contains(write.Key)) continue;
+                if (many?.Contains(write.Key) ?? action.Dependencies.AsSpan().Contains(write.Key)) continue;
                 if (lastWriter.TryGetValue(write.Key, out int other))
                 {
                     string key = _plan.Keys[write.Key].Name;
