@@ -19,6 +19,7 @@ internal sealed class DaemonCases : IAsyncDisposable
     {
         foreach (Case one in Over("TCP", _daemon.Tcp, new IPEndPoint(IPAddress.Loopback, 0))) yield return one;
         foreach (Case one in Over("Unix", _daemon.Unix, new UnixDomainSocketEndPoint(_daemon.Home.In("echo.sock")))) yield return one;
+        foreach (Case one in CallbackCases.Over(_daemon.Tcp)) yield return one;
         yield return Start();
     }
 
