@@ -65,11 +65,12 @@ internal sealed class ActionAttempts(Runtime runtime, string proposalId, string?
         if (key is { } known && runtime.Results.TryGet(known, out RawJson remembered)) return ToolOutcome.Succeeded(remembered);
         if (tool?.Limit is { } limit && await AwaitTokenAsync(limit, action.Tool!) is { } refused) return refused;
 
+        long forgotten = runtime.Results.Forgotten;
         ToolOutcome outcome = await DispatchAsync(action, attempt);
         if (BasicTools.Changes(action.Tool!)) runtime.Results.Forget(BasicTools.IsOne);   // what was read of the file is not what is there now
         if (outcome.End != ToolEnd.Succeeded) return outcome;
         if (tool is { ChecksOutput: true } && await OutputProblemAsync(tool, outcome.Output) is { } problem) return ToolOutcome.Failed(problem);
-        if (key is { } fresh) runtime.Results.Keep(fresh, outcome.Output);
+        if (key is { } fresh) runtime.Results.Keep(fresh, outcome.Output, forgotten);
         return outcome;
     }
 
