@@ -87,8 +87,8 @@ internal sealed class ActionAttempts(Runtime runtime, string proposalId, string?
         }
     }
 
-    /// <summary>A large output is not looked through on the read loop that brought it.</summary>
-    private static ValueTask<string?> OutputProblemAsync(RegisteredTool tool, RawJson output) => output.Utf8.Length <= EngineLimits.MaxInlineStateBytes
+    /// <summary>What may take long is not looked through on the read loop that brought it.</summary>
+    private static ValueTask<string?> OutputProblemAsync(RegisteredTool tool, RawJson output) => output.Utf8.Length <= EngineLimits.MaxInlineStateBytes && tool.ChecksOutputSoon
         ? new ValueTask<string?>(tool.OutputProblem(output))
         : new ValueTask<string?>(Task.Run(() => tool.OutputProblem(output)));
 
