@@ -74,16 +74,23 @@ internal sealed class ActionAttempts(Runtime runtime, string proposalId, string?
         return outcome;
     }
 
+    /// <summary>Whether an action's error says that its tool was not called for want of a token, as far as its words tell.</summary>
+    internal static bool IsUncalled(string error) => error.StartsWith("tool '", StringComparison.Ordinal)
+        && (error.EndsWith(TooManyWait, StringComparison.Ordinal) || error.EndsWith(LeftWaiting, StringComparison.Ordinal));
+
+    private const string TooManyWait = " calls wait for its rate limit already";
+    private const string LeftWaiting = "' was not called: the request was abandoned while it waited for the rate limit";
+
     /// <summary>Null once the call may go out. The attempt's own time has not begun before.</summary>
     private async ValueTask<ToolOutcome?> AwaitTokenAsync(TokenBucket limit, string tool)
     {
         try
         {
-            return await limit.TakeAsync(abandoned) ? null : ToolOutcome.Failed($"tool '{tool}': {TokenBucket.MaxWaiting} calls wait for its rate limit already");
+            return await limit.TakeAsync(abandoned) ? null : ToolOutcome.Failed($"tool '{tool}': {TokenBucket.MaxWaiting}{TooManyWait}");
         }
         catch (OperationCanceledException)
         {
-            return ToolOutcome.Abandoned($"tool '{tool}' was not called: the request was abandoned while it waited for the rate limit");
+            return ToolOutcome.Abandoned($"tool '{tool}{LeftWaiting}");
         }
     }
 
