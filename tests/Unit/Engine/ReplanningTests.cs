@@ -96,6 +96,36 @@ public class ReplanningTests
         await Assert.That(engine.Runtime.Events.Latest().Max(line => line.Length)).IsLessThan(EngineLimits.MaxIdChars);
     }
 
+    private sealed class Gate(string refused) : IAdmission
+    {
+        public List<string> Asked { get; } = [];
+        public bool IsNeeded => true;
+
+        public Task<Blocked?> AskAsync(AdmissionRequest request, CancellationToken abandoned)
+        {
+            Asked.Add($"{request.Proposal.Id} {request.Tenant} {request.Caller}");
+            return Task.FromResult(request.Proposal.Id == refused ? new Blocked("no") : null);
+        }
+    }
+
+    [Test]
+    [Arguments("p", "p acme me", 0)]
+    [Arguments("p1", "p acme me, p1 acme me", 1)]
+    public async Task Every_plan_passes_the_gates_and_what_they_refuse_is_followed_by_none(string refused, string asked, int questions)
+    {
+        await using var engine = new TestEngine();
+        var gate = new Gate(refused);
+        var runtime = new Runtime(engine.Runtime.Events, engine.Tools, engine.Clock) { Admission = gate };
+        runtime.Tools.Register([new ToolDefinition { Name = "bad" }]);
+        var planner = new FakePlanner(Broken, Good);
+        runtime.Replan(new ReplanConfig(5, ReplanOnRejected: true), planner);
+        ProposalResult result = await runtime.SubmitAsync(TestEngine.Parse($$"""{"id":"p","actions":[{{Broken}}]}"""), "acme", CancellationToken.None, caller: "me");
+        await Assert.That(string.Join(", ", gate.Asked)).IsEqualTo(asked);
+        await Assert.That(planner.Questions.Count).IsEqualTo(questions);
+        await Assert.That(TestEngine.Statuses(result)).IsEqualTo("rejected rejected");
+        await Assert.That(runtime.State.Keys("acme")).IsEmpty();
+    }
+
     /// <summary>To a tenant such a key is like any other.</summary>
     [Test]
     [Arguments("acme", "p1")]
