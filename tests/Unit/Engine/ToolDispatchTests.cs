@@ -1,3 +1,4 @@
+using System.Text;
 using CarServer.RunStore;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Basics;
@@ -184,6 +185,20 @@ public class ToolDispatchTests
         await Assert.That(after.Results[0].Output.ToString()).IsEqualTo("\"new\"");
         await runtime.SubmitAsync(TestEngine.Parse($$"""{"actions":[{{read}}]}"""), null, CancellationToken.None);
         await Assert.That(files.Reads).IsEqualTo(2);   // what was read in peace is kept
+    }
+
+    /// <summary>Half a character in an error is no text; nothing that shows the error may stumble over it.</summary>
+    [Test]
+    [Arguments("calculate", """{"expression":"1+\ud83d\ude00"}""")]
+    [Arguments("calculate", """{"expression":"\ud83d"}""")]
+    [Arguments("read_file", """{"path":"\ud83d"}""")]
+    [Arguments("find_files", """{"pattern":"\ud83d\ude00","path":"\u0000"}""")]
+    public async Task A_basics_error_is_always_text(string tool, string parameters)
+    {
+        using var turns = new SemaphoreSlim(1);
+        var executor = new BasicsExecutor(new Refusing("unknown tool"), new Workspace("/nowhere"), turns, TimeProvider.System);
+        ToolOutcome outcome = await executor.ExecuteAsync(new ToolCall { ActionId = "a", Tool = tool, Parameters = RawJson.Parse(parameters) }, CancellationToken.None);
+        await Assert.That(outcome.Error!.EnumerateRunes()).DoesNotContain(Rune.ReplacementChar);
     }
 
     private sealed class Refusing(string error) : IToolExecutor
