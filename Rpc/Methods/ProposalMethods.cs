@@ -21,7 +21,7 @@ internal static class ProposalMethods
         Method.Waiting("proposal.submit", "{ proposal: { actions, id?, source?, timestamp?, context? }, session_id?, scope? }",
             "Runs a proposal. An action that goes wrong is a result, not an error.",
             static () => ProposalMethodsJson.Default.ProposalSubmitParams, static () => ProposalMethodsJson.Default.ProposalResult, SubmitAsync,
-            deadline: static (session, p, standard) => Deadline(p.Proposal, session.Runtime.ReplanConfig, standard) + (p.IsAsked ? SupervisionLimits.DecisionTimeout : default)),
+            deadline: static (session, p, standard) => Deadline(p.Proposal, session.Runtime.ReplanConfig, standard, p.IsAsked ? SupervisionLimits.DecisionTimeout : default)),
     ];
 
     internal static Task<ProposalResult> SubmitAsync(Call call, ProposalSubmitParams p)
@@ -50,8 +50,9 @@ internal static class ProposalMethods
     }
 
     /// <summary>What all attempts of all actions, and the delays between them, may take one after another, and a margin; at least the daemon's default (protocol 5).</summary>
+    /// <param name="decision">What somebody may take to decide on it, and on each plan that follows.</param>
     /// <remarks>For each further plan as much again, with the time until it is there: what it will ask for nobody knows yet.</remarks>
-    internal static TimeSpan Deadline(ActionProposal proposal, ReplanConfig replan, TimeSpan standard)
+    internal static TimeSpan Deadline(ActionProposal proposal, ReplanConfig replan, TimeSpan standard, TimeSpan decision = default)
     {
         UInt128 ms = DeadlineMarginMs;
         foreach (AgentAction? action in proposal.Actions)
@@ -59,7 +60,7 @@ internal static class ProposalMethods
             // A null action is refused by the handler; its deadline is asked for all the same.
             if (action is not null) ms += (UInt128)(action.TimeoutMs ?? ToolBudget.DefaultMs) * action.Attempts + EngineLimits.Backoffs(action.Attempts - 1);
         }
-        ms = UInt128.Max(ms, (UInt128)standard.TotalMilliseconds);
+        ms = UInt128.Max(ms, (UInt128)standard.TotalMilliseconds) + (UInt128)decision.TotalMilliseconds;
         ms += replan.MaxReplans * (ms + replan.DelayMs + EngineLimits.PlannerMs);
         return EngineLimits.TimerSpan(ms > ulong.MaxValue ? ulong.MaxValue : (ulong)ms);
     }

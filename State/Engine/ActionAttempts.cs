@@ -65,29 +65,37 @@ internal sealed class ActionAttempts(Runtime runtime, string proposalId, string?
         if (key is { } known && runtime.Results.TryGet(known, out RawJson remembered)) return ToolOutcome.Succeeded(remembered);
         if (tool?.Limit is { } limit && await AwaitTokenAsync(limit, action.Tool!) is { } refused) return refused;
 
+        long forgotten = runtime.Results.Forgotten;
         ToolOutcome outcome = await DispatchAsync(action, attempt);
         if (BasicTools.Changes(action.Tool!)) runtime.Results.Forget(BasicTools.IsOne);   // what was read of the file is not what is there now
         if (outcome.End != ToolEnd.Succeeded) return outcome;
         if (tool is { ChecksOutput: true } && await OutputProblemAsync(tool, outcome.Output) is { } problem) return ToolOutcome.Failed(problem);
-        if (key is { } fresh) runtime.Results.Keep(fresh, outcome.Output);
+        if (key is { } fresh) runtime.Results.Keep(fresh, outcome.Output, forgotten);
         return outcome;
     }
+
+    /// <summary>Whether an action's error says that its tool was not called for want of a token, as far as its words tell.</summary>
+    internal static bool IsUncalled(string error) => error.StartsWith("tool '", StringComparison.Ordinal)
+        && (error.EndsWith(TooManyWait, StringComparison.Ordinal) || error.EndsWith(LeftWaiting, StringComparison.Ordinal));
+
+    private const string TooManyWait = " calls wait for its rate limit already";
+    private const string LeftWaiting = "' was not called: the request was abandoned while it waited for the rate limit";
 
     /// <summary>Null once the call may go out. The attempt's own time has not begun before.</summary>
     private async ValueTask<ToolOutcome?> AwaitTokenAsync(TokenBucket limit, string tool)
     {
         try
         {
-            return await limit.TakeAsync(abandoned) ? null : ToolOutcome.Failed($"tool '{tool}': {TokenBucket.MaxWaiting} calls wait for its rate limit already");
+            return await limit.TakeAsync(abandoned) ? null : ToolOutcome.Failed($"tool '{tool}': {TokenBucket.MaxWaiting}{TooManyWait}");
         }
         catch (OperationCanceledException)
         {
-            return ToolOutcome.Abandoned($"tool '{tool}' was not called: the request was abandoned while it waited for the rate limit");
+            return ToolOutcome.Abandoned($"tool '{tool}{LeftWaiting}");
         }
     }
 
-    /// <summary>A large output is not looked through on the read loop that brought it.</summary>
-    private static ValueTask<string?> OutputProblemAsync(RegisteredTool tool, RawJson output) => output.Utf8.Length <= EngineLimits.MaxInlineStateBytes
+    /// <summary>What may take long is not looked through on the read loop that brought it.</summary>
+    private static ValueTask<string?> OutputProblemAsync(RegisteredTool tool, RawJson output) => output.Utf8.Length <= EngineLimits.MaxInlineStateBytes && tool.ChecksOutputSoon
         ? new ValueTask<string?>(tool.OutputProblem(output))
         : new ValueTask<string?>(Task.Run(() => tool.OutputProblem(output)));
 

@@ -14,7 +14,7 @@ internal static class ActionValidation
 
     /// <summary>Whether an action's error says that it was rejected here, as far as its words tell: a recorded run has nothing else.</summary>
     internal static bool IsRejection(string error) =>
-        error == NoTool
+        error == NoTool || StateStore.IsKeyProblem(error)
         || (error.StartsWith("tool '", StringComparison.Ordinal) && (error.EndsWith("' is not registered", StringComparison.Ordinal) || error.Contains("' parameter validation: ", StringComparison.Ordinal)))
         || error.StartsWith("missing required parameter '", StringComparison.Ordinal)
         || error.StartsWith("precondition failed: state['", StringComparison.Ordinal)

@@ -16,6 +16,12 @@ internal sealed class RegisteredTool(ToolDefinition definition, JsonSchema param
     /// <summary>False when any parameters fit.</summary>
     public bool ChecksParameters => !parameters.IsAnything;
 
+    /// <summary>Whether small parameters are checked within microseconds.</summary>
+    public bool ChecksParametersSoon => parameters.IsPlain;
+
+    /// <summary>The same for its output.</summary>
+    public bool ChecksOutputSoon => returns is null or { IsPlain: true };
+
     public bool ChecksOutput => returns is { IsAnything: false };
 
     /// <summary>Why parameters do not fit, or null. Never shows a value.</summary>

@@ -58,6 +58,8 @@ internal sealed class Replanning(Runtime runtime, ReplanConfig config, IPlanner 
             runtime.Events.Log(EventKind.ReplanAttempted, null, proposal.Id, new("attempt", attempt), new("reason", reason));
             PlannerAnswer answer = await planner.ProposeAsync(new PlannerQuestion(proposal, result.Results, attempt, reason), abandoned);
             if (abandoned.IsCancellationRequested) return result;
+            // What is no proposal leaves nothing of its own behind: its id may be as long as a message.
+            if (answer.Proposal is { } read && Flaw(read) is { } flaw) answer = new PlannerAnswer(null, flaw);
             if (answer.Proposal is { } next)
             {
                 runtime.Events.Record(EventKind.ReplanProposalReceived, null, next.Id, new("replaces", proposal.Id), new("attempt", attempt),
@@ -93,14 +95,27 @@ internal sealed class Replanning(Runtime runtime, ReplanConfig config, IPlanner 
         return !abandoned.IsCancellationRequested;
     }
 
-    /// <summary>Why a plan is not run, or null.</summary>
-    private string? Problem(ActionProposal next)
+    /// <summary>Why an answer is no proposal that could be submitted, or null.</summary>
+    private static string? Flaw(ActionProposal next)
     {
         try
         {
             next.Check();
-            if (!config.VerifyBeforeExecute) return null;
-            Verification found = Verifier.Verify(next, runtime.State.Snapshot(tenant), runtime.Tools, new Effort(abandoned));
+            return null;
+        }
+        catch (RefusedException refused)
+        {
+            return refused.Message;
+        }
+    }
+
+    /// <summary>Why a plan is not run, or null.</summary>
+    private string? Problem(ActionProposal next)
+    {
+        if (!config.VerifyBeforeExecute) return null;
+        try
+        {
+            Verification found = Verifier.Verify(next, runtime.State.Snapshot(tenant), runtime.Tools, new Effort(abandoned), tenant);
             if (found.Valid) return null;
             Issue[] errors = [.. found.Issues.Where(static issue => issue.Severity == Severity.Error)];
             return $"{errors.Length} errors: " + string.Join("; ", errors.Take(NamedErrors).Select(static issue => $"action '{issue.ActionId}': {issue.Message}"));

@@ -26,6 +26,10 @@ internal sealed class ResultCache(TimeProvider clock)
     private readonly Dictionary<Key, LinkedListNode<Entry>> _entries = [];
     private readonly LinkedList<Entry> _oldestFirst = [];
     private long _bytes;
+    private long _forgotten;
+
+    /// <summary>How often something was forgotten; to be asked before the call whose output is going to be kept.</summary>
+    public long Forgotten => Interlocked.Read(ref _forgotten);
 
     /// <summary>Null for a call whose result is not to be kept.</summary>
     public static Key? KeyOf(RegisteredTool? tool, string? tenant, AgentAction action)
@@ -54,12 +58,14 @@ internal sealed class ResultCache(TimeProvider clock)
     }
 
     /// <summary>Keeps an output; the oldest ones make room for it.</summary>
-    public void Keep(Key key, RawJson output)
+    /// <param name="forgotten">As it was before the call: what changed since may not be in the output.</param>
+    public void Keep(Key key, RawJson output, long forgotten)
     {
         var entry = new Entry(key, output, clock.GetTimestamp());
         if (entry.Bytes > MaxBytes) return;
         lock (_lock)
         {
+            if (forgotten != _forgotten) return;
             if (_entries.TryGetValue(key, out LinkedListNode<Entry>? old)) Drop(old);
             _entries[key] = _oldestFirst.AddLast(entry);
             _bytes += entry.Bytes;
@@ -72,6 +78,7 @@ internal sealed class ResultCache(TimeProvider clock)
     {
         lock (_lock)
         {
+            _forgotten++;
             for (LinkedListNode<Entry>? node = _oldestFirst.First, next; node is not null; node = next)
             {
                 next = node.Next;

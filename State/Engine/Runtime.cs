@@ -41,6 +41,7 @@ internal sealed class Runtime(EventLog events, IToolExecutor tools, TimeProvider
         foreach (AgentAction? action in proposal.Actions)
         {
             if (action is null) continue;   // refused soon, by Check
+            if (action.Tool is { } tool && Tools.Find(tool) is { ChecksParametersSoon: false }) return false;
             steps += action.Preconditions.Count + action.StateDependencies.Count + action.Dependencies.Count + action.ExpectedEffects.Count;
             bytes += action.Parameters.Utf8.Length * (1L + policies);   // each may look through all of it
             foreach (RawJson effect in action.ExpectedEffects.Values) bytes += effect.Utf8.Length;

@@ -121,11 +121,17 @@ internal sealed class StateStore
     {
         tenant = Tenant(tenant);
         if (tenant is null && key.StartsWith(ReservedPrefix, StringComparison.Ordinal))
-            return $"state keys that start with '{ReservedPrefix}' belong to tenants: give the tenant's id instead";
-        if (IsTooLong(key)) return $"a state key may have at most {MaxKeyBytes} bytes";
-        if (tenant is not null && IsTooLong(tenant)) return $"a tenant id may have at most {MaxKeyBytes} bytes";
+            return Reserved;
+        if (IsTooLong(key)) return KeyTooLong;
+        if (tenant is not null && IsTooLong(tenant)) return TenantTooLong;
         return null;
     }
+
+    private const string Reserved = $"state keys that start with '{ReservedPrefix}' belong to tenants: give the tenant's id instead";
+    private static readonly string KeyTooLong = $"a state key may have at most {MaxKeyBytes} bytes", TenantTooLong = $"a tenant id may have at most {MaxKeyBytes} bytes";
+
+    /// <summary>Whether an error is one of <see cref="KeyProblem"/>.</summary>
+    internal static bool IsKeyProblem(string error) => error == Reserved || error == KeyTooLong || error == TenantTooLong;
 
     /// <summary>Writes one key.</summary>
     /// <exception cref="RefusedException">The key is not allowed, or a limit would be passed; nothing was written.</exception>

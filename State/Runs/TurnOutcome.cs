@@ -9,8 +9,8 @@ internal static class TurnOutcome
 {
     /// <summary>Null when the tool was not called, or the turn does not tell.</summary>
     /// <remarks>
-    /// A turn failed when its program did, or when its output is <c>{"error": …}</c> and nothing else; with the error of a rejection, or of an
-    /// action that was skipped, the tool never heard of it (see <see cref="TurnRecorder"/>).
+    /// A turn failed when its program did, or when its output is <c>{"error": …}</c> and nothing else; with the error of a rejection, of a call
+    /// that its rate limit held back, or of an action that was skipped, the tool never heard of it (see <see cref="TurnRecorder"/>).
     /// </remarks>
     public static bool? Of(RunTurn turn)
     {
@@ -18,7 +18,7 @@ internal static class TurnOutcome
         if (turn.CliOutcome is { } program) return program.Kind == CliOutcomeKind.Succeeded;
         if (turn.Output is not { } output) return null;
         if (Error(output) is not { } error) return true;
-        return ActionValidation.IsRejection(error) || error.StartsWith(ProposalRun.Skipped, StringComparison.Ordinal) ? null : false;
+        return ActionValidation.IsRejection(error) || ActionAttempts.IsUncalled(error) || error.StartsWith(ProposalRun.Skipped, StringComparison.Ordinal) ? null : false;
     }
 
     /// <summary>The error of an output that is nothing else; the empty text for one that is no string.</summary>

@@ -56,13 +56,15 @@ internal sealed class Plan
     private readonly Dictionary<string, int> _numbers;
     private readonly List<PlanKey> _keys = [];
     private readonly Effort _effort;
+    private readonly string? _tenant;
     private int _conditions;
 
     /// <param name="initial">What the state holds before the first action.</param>
     /// <exception cref="RefusedException">That is more than a session's state may hold.</exception>
-    public Plan(ActionProposal proposal, IReadOnlyDictionary<string, RawJson> initial, Effort effort)
+    public Plan(ActionProposal proposal, IReadOnlyDictionary<string, RawJson> initial, Effort effort, string? tenant = null)
     {
         _effort = effort;
+        _tenant = tenant;
         _numbers = new Dictionary<string, int>(proposal.Actions.Count, StringComparer.Ordinal);   // about a key an action
         Initial = initial;
         foreach ((string key, RawJson value) in initial) InitialBytes += Encoding.UTF8.GetByteCount(key) + value.Utf8.Length;
@@ -95,8 +97,8 @@ internal sealed class Plan
         _effort.Spend(1 + action.Preconditions.Count + action.StateDependencies.Count + action.Dependencies.Count);
         string? flaw = action.Type == ActionType.ToolCall
             ? action.Tool is null ? ActionValidation.NoTool : null
-            : ActionValidation.OperandProblem(action, tenant: null);
-        return new PlanAction(action, flaw ?? ActionValidation.EffectProblem(action, tenant: null),
+            : ActionValidation.OperandProblem(action, _tenant);
+        return new PlanAction(action, flaw ?? ActionValidation.EffectProblem(action, _tenant),
             Conditions(action.Preconditions),
             KeysOf(action.StateDependencies),
             action is { Type: ActionType.Assertion, Operands: { Key: { } key } operands }
@@ -139,7 +141,7 @@ internal sealed class Plan
         return writes;
     }
 
-    private static bool MayWrite(string key) => StateStore.KeyProblem(tenant: null, key) is null;
+    private bool MayWrite(string key) => StateStore.KeyProblem(_tenant, key) is null;
 
     private PlanWrite Write(string key, RawJson value)
     {

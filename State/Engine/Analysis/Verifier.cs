@@ -13,26 +13,29 @@ internal sealed class Verifier
     private readonly ActionProposal _proposal;
     private readonly ToolRegistry _tools;
     private readonly Effort _effort;
+    private readonly string? _tenant;
     private readonly Plan _plan;
     private readonly PlanState _state;
     private readonly Findings _findings = new();
     private readonly List<string[]> _conflicts = [];
 
-    private Verifier(ActionProposal proposal, IReadOnlyDictionary<string, RawJson> initial, ToolRegistry tools, Effort effort)
+    private Verifier(ActionProposal proposal, IReadOnlyDictionary<string, RawJson> initial, ToolRegistry tools, Effort effort, string? tenant)
     {
         _proposal = proposal;
         _tools = tools;
         _effort = effort;
-        _plan = new Plan(proposal, initial, effort);
+        _tenant = tenant;
+        _plan = new Plan(proposal, initial, effort, tenant);
         _state = new PlanState(_plan, effort);
     }
 
     /// <param name="tools">What the plan may call.</param>
+    /// <param name="tenant">Whose state it is to work on; who asks for <c>verify</c> cannot say.</param>
     /// <exception cref="RefusedException">It is no proposal, but for ids that repeat: those are an issue.</exception>
-    public static Verification Verify(ActionProposal proposal, IReadOnlyDictionary<string, RawJson> initial, ToolRegistry tools, Effort effort)
+    public static Verification Verify(ActionProposal proposal, IReadOnlyDictionary<string, RawJson> initial, ToolRegistry tools, Effort effort, string? tenant = null)
     {
         proposal.Check(idsMayRepeat: true);
-        return new Verifier(proposal, initial, tools, effort).Run();
+        return new Verifier(proposal, initial, tools, effort, tenant).Run();
     }
 
     private Verification Run()
@@ -172,6 +175,6 @@ internal sealed class Verifier
             bool aboutTheTool = action.Source.Type == ActionType.ToolCall && (action.Source.Tool is not { } tool || _tools.Find(tool) is null);
             Add(aboutTheTool ? Check.Tools : Check.Parameters, i, Severity.Error, problem);
         }
-        if (ActionValidation.EffectProblem(action.Source, tenant: null) is { } effect && effect != problem) Add(Check.Parameters, i, Severity.Error, effect);
+        if (ActionValidation.EffectProblem(action.Source, _tenant) is { } effect && effect != problem) Add(Check.Parameters, i, Severity.Error, effect);
     }
 }

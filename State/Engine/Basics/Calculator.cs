@@ -144,5 +144,5 @@ internal ref struct Calculator
 
     private BasicException Unexpected() => Next == '\0'
         ? new BasicException("the expression ends too early")
-        : new BasicException($"unexpected '{Next}' at character {_at + 1}");
+        : new BasicException($"unexpected '{_text.Slice(_at, char.IsHighSurrogate(Next) ? 2 : 1)}' at character {_at + 1}");
 }

@@ -5,14 +5,17 @@ namespace CarServer.State.Engine.Schemas;
 /// <summary>A JSON Schema of a subset of draft 2020-12 (the keywords stand in <c>docs/dependencies.md</c>), compiled once. Any thread.</summary>
 internal sealed class JsonSchema
 {
-    private static readonly JsonSchema Anything = new(SchemaNode.Anything);
+    private static readonly JsonSchema Anything = new(SchemaNode.Anything, isPlain: true);
 
     private readonly SchemaNode _root;
 
-    private JsonSchema(SchemaNode root) => _root = root;
+    private JsonSchema(SchemaNode root, bool isPlain) => (_root, IsPlain) = (root, isPlain);
 
     /// <summary>Every value fits.</summary>
     public bool IsAnything => _root.IsAnything;
+
+    /// <summary>Each part of a value is looked at by one schema and compared with nothing else of it: a check takes about as long as reading.</summary>
+    public bool IsPlain { get; }
 
     /// <summary>Whether a value of this type may fit, as far as <c>type</c> at the top says.</summary>
     public bool MayBe(JsonTypes type) => (_root.Types & type) != 0;
@@ -25,7 +28,8 @@ internal sealed class JsonSchema
         if (text.Utf8.SequenceEqual("{}"u8)) return true;
         try
         {
-            schema = new JsonSchema(new SchemaCompiler(text).Compile());
+            var compiler = new SchemaCompiler(text);
+            schema = new JsonSchema(compiler.Compile(), compiler.IsPlain);
         }
         catch (SchemaException e)
         {

@@ -14,6 +14,9 @@ internal sealed class SchemaCompiler(RawJson text)
     private readonly List<(InPlaceRules Rules, string Reference)> _references = [];
     private int _patterns;
 
+    /// <summary>See <see cref="JsonSchema.IsPlain"/>; once it is compiled.</summary>
+    public bool IsPlain => _patterns == 0 && _byPlace.Values.All(static node => node is { InPlace: null, Arrays: null or { AreUnique: false } });
+
     /// <exception cref="SchemaException">It is no schema, or asks for more than is known here.</exception>
     public SchemaNode Compile()
     {

@@ -203,6 +203,9 @@ public sealed class EngineMethodsTests : IAsyncDisposable
         await Assert.That(ProposalMethods.Deadline(proposal, new ReplanConfig(), TimeSpan.FromMinutes(30)).TotalMilliseconds).IsEqualTo(ms);
         double replanned = Math.Min(3 * ms + 2 * (1_000 + 300_000), int.MaxValue);
         await Assert.That(ProposalMethods.Deadline(proposal, new ReplanConfig(2, DelayMs: 1_000), TimeSpan.FromMinutes(30)).TotalMilliseconds).IsEqualTo(replanned);
+        // Whoever decides does so anew on each plan.
+        await Assert.That(ProposalMethods.Deadline(proposal, new ReplanConfig(2, DelayMs: 1_000), TimeSpan.FromMinutes(30), TimeSpan.FromSeconds(30)).TotalMilliseconds)
+            .IsEqualTo(Math.Min(replanned + 3 * 30_000, int.MaxValue));
     }
 
     public async ValueTask DisposeAsync()

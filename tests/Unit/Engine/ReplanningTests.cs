@@ -16,6 +16,7 @@ public class ReplanningTests
     {
         public List<PlannerQuestion> Questions { get; } = [];
         public Action? Asked { get; init; }
+        public string? Id { get; init; }
 
         public Task<PlannerAnswer> ProposeAsync(PlannerQuestion question, CancellationToken abandoned)
         {
@@ -23,7 +24,7 @@ public class ReplanningTests
             Asked?.Invoke();
             string answer = answers[Questions.Count - 1];
             return Task.FromResult(answer[0] == '{'
-                ? new PlannerAnswer(TestEngine.Parse($$"""{"id":"p{{Questions.Count}}","actions":[{{answer}}]}"""))
+                ? new PlannerAnswer(TestEngine.Parse($$"""{"id":"{{Id ?? $"p{Questions.Count}"}}","actions":[{{answer}}]}"""))
                 : new PlannerAnswer(null, answer, IsLast: answer.EndsWith('.')));
         }
     }
@@ -41,7 +42,7 @@ public class ReplanningTests
     [Arguments("max_replans=2",                   Invalid + "|" + Good,       "2",   "attempted received rejected attempted received")]
     [Arguments("max_replans=1",                   Invalid,                    "0",   "attempted received rejected exhausted")]
     [Arguments("max_replans=1,verify=no",         Invalid,                    "0",   "attempted received")]
-    [Arguments("max_replans=2,verify=no",         Twice + "|" + Good,         "2",   "attempted received rejected attempted received")]
+    [Arguments("max_replans=2,verify=no",         Twice + "|" + Good,         "2",   "attempted rejected attempted received")]
     [Arguments("max_replans=3",                   "out of ideas.",            "0",   "attempted exhausted")]
     [Arguments("max_replans=2",                   "timed out|" + Good,        "2",   "attempted rejected attempted received")]
     public async Task An_abort_is_followed_by_another_plan(string config, string answers, string state, string events)
@@ -82,6 +83,59 @@ public class ReplanningTests
         await Assert.That(result.ProposalId).IsEqualTo("p1");
         await Assert.That(TestEngine.Statuses(result)).IsEqualTo("succeeded");
         await Assert.That(result.Cost).IsEqualTo(new CostSummary(1, 3, 0, 0, 0, 0));
+    }
+
+    /// <summary>What no submit would take is no plan, and leaves nothing of its own behind.</summary>
+    [Test]
+    public async Task An_answer_with_an_endless_id_is_not_written_down()
+    {
+        await using var engine = new TestEngine("bad");
+        engine.Runtime.Replan(new ReplanConfig(1, VerifyBeforeExecute: false), new FakePlanner(Good) { Id = new string('i', EngineLimits.MaxIdChars + 1) });
+        ProposalResult result = await engine.SubmitAsync(Broken);
+        await Assert.That(result.ProposalId).IsEqualTo("p");
+        await Assert.That(engine.Runtime.Events.Latest().Max(line => line.Length)).IsLessThan(EngineLimits.MaxIdChars);
+    }
+
+    private sealed class Gate(string refused) : IAdmission
+    {
+        public List<string> Asked { get; } = [];
+        public bool IsNeeded => true;
+
+        public Task<Blocked?> AskAsync(AdmissionRequest request, CancellationToken abandoned)
+        {
+            Asked.Add($"{request.Proposal.Id} {request.Tenant} {request.Caller}");
+            return Task.FromResult(request.Proposal.Id == refused ? new Blocked("no") : null);
+        }
+    }
+
+    [Test]
+    [Arguments("p", "p acme me", 0)]
+    [Arguments("p1", "p acme me, p1 acme me", 1)]
+    public async Task Every_plan_passes_the_gates_and_what_they_refuse_is_followed_by_none(string refused, string asked, int questions)
+    {
+        await using var engine = new TestEngine();
+        var gate = new Gate(refused);
+        var runtime = new Runtime(engine.Runtime.Events, engine.Tools, engine.Clock) { Admission = gate };
+        runtime.Tools.Register([new ToolDefinition { Name = "bad" }]);
+        var planner = new FakePlanner(Broken, Good);
+        runtime.Replan(new ReplanConfig(5, ReplanOnRejected: true), planner);
+        ProposalResult result = await runtime.SubmitAsync(TestEngine.Parse($$"""{"id":"p","actions":[{{Broken}}]}"""), "acme", CancellationToken.None, caller: "me");
+        await Assert.That(string.Join(", ", gate.Asked)).IsEqualTo(asked);
+        await Assert.That(planner.Questions.Count).IsEqualTo(questions);
+        await Assert.That(TestEngine.Statuses(result)).IsEqualTo("rejected rejected");
+        await Assert.That(runtime.State.Keys("acme")).IsEmpty();
+    }
+
+    /// <summary>To a tenant such a key is like any other.</summary>
+    [Test]
+    [Arguments("acme", "p1")]
+    [Arguments(null, "p")]
+    public async Task A_plan_is_verified_for_its_tenant(string? tenant, string ran)
+    {
+        await using var engine = new TestEngine("bad");
+        engine.Runtime.Replan(new ReplanConfig(1), new FakePlanner("""{"id":"g","type":"state_write","parameters":{"key":"tenant:x","value":2},"expected_effects":{"tenant:y":1}}"""));
+        ProposalResult result = await engine.SubmitAsync(Broken, tenant);
+        await Assert.That(result.ProposalId).IsEqualTo(ran);
     }
 
     [Test]

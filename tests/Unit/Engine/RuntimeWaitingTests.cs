@@ -33,6 +33,25 @@ public class RuntimeWaitingTests
         await Assert.That(engine.Runtime.MayRunInline(proposal)).IsEqualTo(inline);
     }
 
+    /// <summary>A few bytes of schema and of parameters can ask for some milliseconds each time.</summary>
+    [Test]
+    [Arguments("""{"type":"object","required":["p"],"properties":{"p":{"type":"string","maxLength":9},"q":{"type":"array","items":{"enum":[1,2]}}}}""", true)]
+    [Arguments("""{"properties":{"p":{"pattern":"^(a|b)*$"}}}""", false)]
+    [Arguments("""{"patternProperties":{"^x":{"type":"string"}}}""", false)]
+    [Arguments("""{"properties":{"p":{"uniqueItems":true}}}""", false)]
+    [Arguments("""{"properties":{"p":{"anyOf":[{"type":"string"},{"type":"null"}]}}}""", false)]
+    [Arguments("""{"properties":{"p":{"$ref":"#"}}}""", false)]
+    public async Task A_schema_that_may_take_long_is_not_asked_on_the_read_loop(string schema, bool inline)
+    {
+        await using var engine = new TestEngine();
+        ActionProposal proposal = TestEngine.Parse("""{"actions":[{"type":"tool_call","tool":"t","parameters":{"p":"a"}}]}""");
+        engine.Runtime.Tools.Register([new ToolDefinition { Name = "t", Parameters = RawJson.Parse(schema) }]);
+        await Assert.That(engine.Runtime.MayRunInline(proposal)).IsEqualTo(inline);
+        // What the tool will answer is checked elsewhere by then.
+        engine.Runtime.Tools.Register([new ToolDefinition { Name = "t", Returns = RawJson.Parse(schema) }]);
+        await Assert.That(engine.Runtime.MayRunInline(proposal)).IsTrue();
+    }
+
     /// <summary>A read loop has a context that brings back what waited there; what has grown too large meanwhile goes elsewhere for good.</summary>
     [Test]
     [Arguments(1_000, true)]

@@ -1,3 +1,4 @@
+using System.Text;
 using CarServer.RunStore;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Basics;
@@ -58,7 +59,7 @@ public class ToolDispatchTests
         var tools = new ToolRegistry(clock);
         tools.Register([Cached("t", 10), new ToolDefinition { Name = "paced", RateLimit = new ToolRateLimit { MaxCalls = 1, IntervalSecs = 10 } }]);
         ResultCache.Key key = ResultCache.KeyOf(tools.Find("t"), null, TestEngine.Parse($$"""{"actions":[{{Call("a", "t")}}]}""").Actions[0])!.Value;
-        cache.Keep(key, RawJson.Null);
+        cache.Keep(key, RawJson.Null, cache.Forgotten);
         TokenBucket bucket = tools.Find("paced")!.Limit!;
         await bucket.TakeAsync(CancellationToken.None);
         clock.Wall += TimeSpan.FromDays(days);
@@ -156,6 +157,48 @@ public class ToolDispatchTests
         await Assert.That(engine.Value("k")).IsEqualTo("-");
         await engine.SubmitAsync(Call("t", "t"));
         await Assert.That(engine.Tools.Calls.Length).IsEqualTo(3);   // nothing was kept
+    }
+
+    /// <summary>A reader that began before a writer ended may have seen either.</summary>
+    private sealed class Files : IToolExecutor
+    {
+        public TaskCompletionSource<ToolOutcome> FirstRead { get; } = new();
+        public int Reads { get; private set; }
+
+        public Task<ToolOutcome> ExecuteAsync(ToolCall call, CancellationToken abandoned) =>
+            call.Tool == "read_file" && Reads++ == 0 ? FirstRead.Task : Task.FromResult(ToolOutcome.Succeeded(RawJson.FromString("new")));
+    }
+
+    [Test]
+    public async Task What_was_read_while_a_file_changed_is_not_kept()
+    {
+        await using var engine = new TestEngine();
+        var files = new Files();
+        var runtime = new Runtime(engine.Runtime.Events, files, engine.Clock);
+        runtime.Tools.Register(BasicTools.Definitions);
+        string read = Call("r", "read_file", """{"path":"f"}""", ""","failure_behavior":"skip" """);
+        string write = Call("w", "write_file", """{"path":"f","content":"new"}""", ""","failure_behavior":"skip" """);
+        Task<ProposalResult> both = runtime.SubmitAsync(TestEngine.Parse($$"""{"actions":[{{read}},{{write}}]}"""), null, CancellationToken.None);
+        files.FirstRead.SetResult(ToolOutcome.Succeeded(RawJson.FromString("old")));
+        await both;
+        ProposalResult after = await runtime.SubmitAsync(TestEngine.Parse($$"""{"actions":[{{read}}]}"""), null, CancellationToken.None);
+        await Assert.That(after.Results[0].Output.ToString()).IsEqualTo("\"new\"");
+        await runtime.SubmitAsync(TestEngine.Parse($$"""{"actions":[{{read}}]}"""), null, CancellationToken.None);
+        await Assert.That(files.Reads).IsEqualTo(2);   // what was read in peace is kept
+    }
+
+    /// <summary>Half a character in an error is no text; nothing that shows the error may stumble over it.</summary>
+    [Test]
+    [Arguments("calculate", """{"expression":"1+\ud83d\ude00"}""")]
+    [Arguments("calculate", """{"expression":"\ud83d"}""")]
+    [Arguments("read_file", """{"path":"\ud83d"}""")]
+    [Arguments("find_files", """{"pattern":"\ud83d\ude00","path":"\u0000"}""")]
+    public async Task A_basics_error_is_always_text(string tool, string parameters)
+    {
+        using var turns = new SemaphoreSlim(1);
+        var executor = new BasicsExecutor(new Refusing("unknown tool"), new Workspace("/nowhere"), turns, TimeProvider.System);
+        ToolOutcome outcome = await executor.ExecuteAsync(new ToolCall { ActionId = "a", Tool = tool, Parameters = RawJson.Parse(parameters) }, CancellationToken.None);
+        await Assert.That(outcome.Error!.EnumerateRunes()).DoesNotContain(Rune.ReplacementChar);
     }
 
     private sealed class Refusing(string error) : IToolExecutor
