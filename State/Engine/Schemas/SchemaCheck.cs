@@ -32,29 +32,37 @@ internal ref struct SchemaCheck
     /// <summary>A name or string without its escapes. Read before the next one is.</summary>
     private char[] _chars = [];
 
-    private SchemaCheck(int bytes) => _left = Math.Min(SchemaLimits.LeastSteps + bytes * SchemaLimits.StepsPerByte, SchemaLimits.MostSteps);
+    private SchemaCheck(long steps) => _left = steps;
 
-    public static SchemaProblem? Run(SchemaNode root, RawJson value)
+    public static SchemaProblem? Run(SchemaNode root, RawJson value, out long steps)
     {
-        var check = new SchemaCheck(value.Utf8.Length);
+        long most = Math.Min(SchemaLimits.LeastSteps + value.Utf8.Length * SchemaLimits.StepsPerByte, SchemaLimits.MostSteps);
+        var check = new SchemaCheck(most);
+        bool fits = check.Fits(root, value);
+        steps = most - check._left;
+        return fits ? null : new SchemaProblem(check._text, check._path.Length == 0 ? "/" : check._path, check._path.Length == 0 ? check._missing : null);
+    }
+
+    /// <summary>False also when it is given up.</summary>
+    private bool Fits(SchemaNode root, RawJson value)
+    {
         Utf8JsonReader reader = value.Reader();
         try
         {
-            if (check.Fits(root, ref reader)) return null;
+            return Fits(root, ref reader);
         }
         catch (InvalidOperationException)
         {
-            check.Say("a string or a name is not valid Unicode");
+            return Say("a string or a name is not valid Unicode");
         }
         catch (RegexMatchTimeoutException)
         {
-            check.Say(MatchingTakesTooLong);
+            return Say(MatchingTakesTooLong);
         }
         catch (GivenUpException e)
         {
-            check.Say(e.Message);
+            return Say(e.Message);
         }
-        return new SchemaProblem(check._text, check._path.Length == 0 ? "/" : check._path, check._path.Length == 0 ? check._missing : null);
     }
 
     /// <param name="value">Stands on the value's first token, or on a member's name; when it fits, on its last one afterwards.</param>
