@@ -236,7 +236,8 @@ internal sealed class Daemon : IAsyncDisposable
     {
         if (_options.Workspace is not { } workspace) return null;
         string? problem = !Directory.Exists(workspace) ? "there is no such directory"
-            : Array.Exists([_options.Root, _options.TokenDirectory, _options.JournalDirectory], path => WorkspaceRule.ReallyHolds(workspace, path)) ? "the daemon's own files lie in it"
+            : Array.Exists([_options.Root, _options.TokenDirectory, _options.JournalDirectory, RunCatalog.ForJournalDirectory(_options.JournalDirectory).Root],
+                path => WorkspaceRule.ReallyHolds(workspace, path) || WorkspaceRule.ReallyHolds(path, workspace)) ? "the daemon's own files lie in it or around it"
             : null;
         if (problem is null) return workspace;
         if (_options.WorkspaceIsExplicit) throw new DaemonStartException($"cannot use the workspace {workspace}: {problem}");

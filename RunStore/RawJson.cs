@@ -49,7 +49,7 @@ internal readonly struct RawJson : IEquatable<RawJson>
     /// <summary>The JSON string that spells <paramref name="text"/>; a lone surrogate becomes U+FFFD.</summary>
     public static RawJson FromString(string text)
     {
-        JsonEncodedText encoded = JsonEncodedText.Encode(text, JavaScriptEncoder.UnsafeRelaxedJsonEscaping);
+        JsonEncodedText encoded = JsonEncodedText.Encode(Encoding.UTF8.GetBytes(text), JavaScriptEncoder.UnsafeRelaxedJsonEscaping);
         return new RawJson([(byte)'"', .. encoded.EncodedUtf8Bytes, (byte)'"']);
     }
 

@@ -23,11 +23,11 @@ internal static class ActionValidation
     /// <summary>What is said of a tool call without a tool.</summary>
     internal const string NoTool = "tool_call action has no tool specified";
 
-    internal static string? ToolProblem(AgentAction action, ToolRegistry tools)
+    internal static string? ToolProblem(AgentAction action, ToolRegistry tools, Effort? effort = null)
     {
         if (action.Tool is not { } tool) return NoTool;
         return tools.Find(tool) is { } registered
-            ? registered.ParameterProblem(action.Parameters)
+            ? registered.ParameterProblem(action.Parameters, effort)
             : $"tool '{tool}' is not registered";
     }
 

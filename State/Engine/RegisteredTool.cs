@@ -25,12 +25,18 @@ internal sealed class RegisteredTool(ToolDefinition definition, JsonSchema param
     public bool ChecksOutput => returns is { IsAnything: false };
 
     /// <summary>Why parameters do not fit, or null. Never shows a value.</summary>
-    public string? ParameterProblem(RawJson given) => parameters.Problem(given) switch
+    /// <param name="effort">Pays for the check; null when it stands alone.</param>
+    public string? ParameterProblem(RawJson given, Effort? effort = null)
     {
-        null => null,
-        { Missing: { } missing } => $"missing required parameter '{missing}' for tool '{definition.Name}'",
-        { } problem => $"tool '{definition.Name}' parameter validation: {problem.Text} (at {problem.Path})",
-    };
+        SchemaProblem? found = parameters.Problem(given, out long steps);
+        effort?.Spend(steps);
+        return found switch
+        {
+            null => null,
+            { Missing: { } missing } => $"missing required parameter '{missing}' for tool '{definition.Name}'",
+            { } problem => $"tool '{definition.Name}' parameter validation: {problem.Text} (at {problem.Path})",
+        };
+    }
 
     /// <summary>Why an output is not what the tool promises, or null. Never shows a value.</summary>
     public string? OutputProblem(RawJson output) =>

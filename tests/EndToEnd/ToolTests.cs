@@ -94,7 +94,9 @@ public class ToolTests
 
         using var elsewhere = new TempHome();
         Directory.CreateSymbolicLink(elsewhere.In("link"), home.Path);
-        foreach (string workspace in (string[])[home.Path, "/", elsewhere.In("link"), elsewhere.In("missing")])
+        foreach (string own in (string[])["policies", "runs"]) Directory.CreateDirectory(home.In(own));
+        Directory.CreateSymbolicLink(elsewhere.In("inside"), home.In("policies"));
+        foreach (string workspace in (string[])[home.Path, "/", elsewhere.In("link"), elsewhere.In("missing"), home.In("policies"), home.In("runs"), elsewhere.In("inside")])
         {
             CommandOutcome refused = await CarProcess.RunAsync(home.Path, ["serve", "--bind", "127.0.0.1:0", "--workspace", workspace]);
             await Assert.That(refused.ExitCode).IsNotEqualTo(0);

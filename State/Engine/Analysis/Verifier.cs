@@ -169,7 +169,7 @@ internal sealed class Verifier
     private void CheckCall(int i, PlanAction action)
     {
         _effort.SpendBytes(action.Source.Parameters.Utf8.Length);
-        string? problem = action.Source.Type == ActionType.ToolCall ? ActionValidation.ToolProblem(action.Source, _tools) : action.Flaw;
+        string? problem = action.Source.Type == ActionType.ToolCall ? ActionValidation.ToolProblem(action.Source, _tools, _effort) : action.Flaw;
         if (problem is not null)
         {
             bool aboutTheTool = action.Source.Type == ActionType.ToolCall && (action.Source.Tool is not { } tool || _tools.Find(tool) is null);

@@ -109,7 +109,8 @@ internal static class FileBasics
             if ((permissions & 0x80) == 0) throw new BasicException("it is read-only");   // the owner's write bit
         }
         string draft = $".{Guid.NewGuid():n}.tmp";
-        SafeFileHandle file = FileCalls.Open(directory, draft, FileCalls.Write | FileCalls.Create | FileCalls.Exclusive | FileCalls.NoFollow, 0x1B6)   // 0666, less what the umask takes
+        // 0666 less what the umask takes; a file that others may not read shows them no draft either.
+        SafeFileHandle file = FileCalls.Open(directory, draft, FileCalls.Write | FileCalls.Create | FileCalls.Exclusive | FileCalls.NoFollow, kind == FileKind.Missing ? 0x1B6 : permissions)
             ?? throw new BasicException("no such file or directory");
         try
         {

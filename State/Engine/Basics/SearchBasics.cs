@@ -71,8 +71,7 @@ internal sealed class SearchBasics(BasicCall call, TimeProvider clock)
         if (isLiteral) return line => line.Contains(pattern, comparison);
         try
         {
-            RegexOptions options = RegexOptions.NonBacktracking | RegexOptions.CultureInvariant | (ignoresCase ? RegexOptions.IgnoreCase : RegexOptions.None);
-            return new Regex(pattern, options, BasicLimits.MatchTimeout).IsMatch;
+            return LinearRegex.Compile(pattern, BasicLimits.MatchTimeout, ignoresCase ? RegexOptions.IgnoreCase : RegexOptions.None).IsMatch;
         }
         catch (ArgumentException)
         {

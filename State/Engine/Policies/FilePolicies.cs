@@ -60,7 +60,7 @@ internal sealed class DenyParamMatching : Policy
         try
         {
             // Linear in the text, whatever the pattern; what that engine cannot do (back references, looking around) is refused like a typo.
-            _regex = new Regex(matches, RegexOptions.NonBacktracking | RegexOptions.CultureInvariant, PolicyLimits.MatchTimeout);
+            _regex = LinearRegex.Compile(matches, PolicyLimits.MatchTimeout);
             _reason = $"param '{param}' matches a denied pattern";
         }
         catch (Exception e) when (e is ArgumentException or NotSupportedException)

@@ -12,31 +12,39 @@ internal static class CanonicalJson
     /// <exception cref="InvalidOperationException">A string in it is not valid Unicode.</exception>
     public static RawJson Of(ref Utf8JsonReader value)
     {
+        long written = 0;
+        return Of(ref value, ref written);
+    }
+
+    /// <param name="written">Grows by the bytes that were written: those in objects once for each object around them.</param>
+    public static RawJson Of(ref Utf8JsonReader value, ref long written)
+    {
         var output = new ArrayBufferWriter<byte>(64);
-        Write(ref value, output);
+        Write(ref value, output, ref written);
+        written += output.WrittenCount;
         return RawJson.FromCompact(output.WrittenSpan.ToArray());
     }
 
-    private static void Write(ref Utf8JsonReader value, ArrayBufferWriter<byte> output)
+    private static void Write(ref Utf8JsonReader value, ArrayBufferWriter<byte> output, ref long written)
     {
         switch (value.TokenType)
         {
-            case JsonTokenType.StartObject: WriteObject(ref value, output); break;
-            case JsonTokenType.StartArray: WriteArray(ref value, output); break;
+            case JsonTokenType.StartObject: WriteObject(ref value, output, ref written); break;
+            case JsonTokenType.StartArray: WriteArray(ref value, output, ref written); break;
             case JsonTokenType.String or JsonTokenType.PropertyName: WriteText(ref value, output); break;
             case JsonTokenType.Number: WriteNumber(new JsonNumber(value.ValueSpan), output); break;
             default: output.Write(value.ValueSpan); break;
         }
     }
 
-    private static void WriteObject(ref Utf8JsonReader value, ArrayBufferWriter<byte> output)
+    private static void WriteObject(ref Utf8JsonReader value, ArrayBufferWriter<byte> output, ref long written)
     {
         var members = new List<(RawJson Name, RawJson Value)>();
         while (value.Read() && value.TokenType == JsonTokenType.PropertyName)
         {
-            RawJson name = Of(ref value);
+            RawJson name = Of(ref value, ref written);
             value.Read();
-            members.Add((name, Of(ref value)));
+            members.Add((name, Of(ref value, ref written)));
         }
         members.Sort(static (a, b) => a.Name.Utf8.SequenceCompareTo(b.Name.Utf8) is not 0 and int names ? names : a.Value.Utf8.SequenceCompareTo(b.Value.Utf8));
         output.Write("{"u8);
@@ -48,12 +56,12 @@ internal static class CanonicalJson
         output.Write("}"u8);
     }
 
-    private static void WriteArray(ref Utf8JsonReader value, ArrayBufferWriter<byte> output)
+    private static void WriteArray(ref Utf8JsonReader value, ArrayBufferWriter<byte> output, ref long written)
     {
         output.Write("["u8);
         while (value.Read() && value.TokenType != JsonTokenType.EndArray)
         {
-            Write(ref value, output);
+            Write(ref value, output, ref written);
             output.Write(","u8);
         }
         output.Write("]"u8);

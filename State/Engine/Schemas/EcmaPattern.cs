@@ -14,7 +14,7 @@ internal static class EcmaPattern
     /// <exception cref="ArgumentException">It is no such expression.</exception>
     /// <exception cref="NotSupportedException">It needs more than linear time, or too many states.</exception>
     public static Regex Compile(string pattern) =>
-        new(Translate(pattern), RegexOptions.NonBacktracking | RegexOptions.CultureInvariant, SchemaLimits.MatchTimeout);
+        LinearRegex.Compile(pattern, SchemaLimits.MatchTimeout, spelled: Translate(pattern));
 
     private static string Translate(string pattern)
     {
@@ -27,6 +27,15 @@ internal static class EcmaPattern
             {
                 case '\\' when i + 1 < pattern.Length:
                     output.Append(Escape(pattern[++i], inClass));
+                    // A set of characters begins and ends no range; spelled out it would.
+                    if (inClass && IsSet(pattern[i]) && i + 2 < pattern.Length && pattern[i + 1] == '-' && pattern[i + 2] != ']')
+                    {
+                        output.Append(@"\-");
+                        i++;
+                    }
+                    break;
+                case '-' when inClass && i + 2 < pattern.Length && pattern[i + 1] == '\\' && IsSet(pattern[i + 2]):
+                    output.Append(@"\-");
                     break;
                 case '[' when inClass:
                     output.Append(@"\[");   // only .NET takes it for the begin of a subtraction
@@ -58,6 +67,8 @@ internal static class EcmaPattern
     }
 
     private static bool IsGroup(ReadOnlySpan<char> kind) => kind is [':' or '=' or '!' or '<', ..];
+
+    private static bool IsSet(char escaped) => escaped is 'd' or 'w' or 's' or 'S' or 'p' or 'P';
 
     private static string Escape(char escaped, bool inClass) => escaped switch
     {

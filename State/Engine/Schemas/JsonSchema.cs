@@ -43,7 +43,14 @@ internal sealed class JsonSchema
     }
 
     /// <summary>Why the value does not fit, or null. Names keys, types and what the schema says; never shows the value.</summary>
-    public SchemaProblem? Problem(RawJson value) => IsAnything ? null : SchemaCheck.Run(_root, value);
+    public SchemaProblem? Problem(RawJson value) => Problem(value, out _);
+
+    /// <param name="steps">What it took to say so.</param>
+    public SchemaProblem? Problem(RawJson value, out long steps)
+    {
+        steps = 0;
+        return IsAnything ? null : SchemaCheck.Run(_root, value, out steps);
+    }
 }
 
 /// <param name="Path">Where, as a JSON Pointer (RFC 6901); <c>/</c> for the value itself.</param>

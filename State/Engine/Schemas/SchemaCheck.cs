@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
@@ -12,7 +13,13 @@ internal ref struct SchemaCheck
     /// <summary>Bytes that are read, copied or compared in one step.</summary>
     private const int BytesInStep = 16;
 
+    /// <summary>Of each digit, in 128 bits.</summary>
+    private const int StepsOfDivision = 4;
+
+    private const string MatchingTakesTooLong = "regular expressions take too long to be matched";
+
     private long _left;
+    private TimeSpan _matching;
     private int _calls;
 
     /// <summary>Above 0 while a branch is only tried: nobody reads why it does not fit.</summary>
@@ -25,29 +32,37 @@ internal ref struct SchemaCheck
     /// <summary>A name or string without its escapes. Read before the next one is.</summary>
     private char[] _chars = [];
 
-    private SchemaCheck(int bytes) => _left = Math.Min(SchemaLimits.LeastSteps + bytes * SchemaLimits.StepsPerByte, SchemaLimits.MostSteps);
+    private SchemaCheck(long steps) => _left = steps;
 
-    public static SchemaProblem? Run(SchemaNode root, RawJson value)
+    public static SchemaProblem? Run(SchemaNode root, RawJson value, out long steps)
     {
-        var check = new SchemaCheck(value.Utf8.Length);
+        long most = Math.Min(SchemaLimits.LeastSteps + value.Utf8.Length * SchemaLimits.StepsPerByte, SchemaLimits.MostSteps);
+        var check = new SchemaCheck(most);
+        bool fits = check.Fits(root, value);
+        steps = most - check._left;
+        return fits ? null : new SchemaProblem(check._text, check._path.Length == 0 ? "/" : check._path, check._path.Length == 0 ? check._missing : null);
+    }
+
+    /// <summary>False also when it is given up.</summary>
+    private bool Fits(SchemaNode root, RawJson value)
+    {
         Utf8JsonReader reader = value.Reader();
         try
         {
-            if (check.Fits(root, ref reader)) return null;
+            return Fits(root, ref reader);
         }
         catch (InvalidOperationException)
         {
-            check.Say("a string or a name is not valid Unicode");
+            return Say("a string or a name is not valid Unicode");
         }
         catch (RegexMatchTimeoutException)
         {
-            check.Say("a regular expression takes too long to be matched");
+            return Say(MatchingTakesTooLong);
         }
         catch (GivenUpException e)
         {
-            check.Say(e.Message);
+            return Say(e.Message);
         }
-        return new SchemaProblem(check._text, check._path.Length == 0 ? "/" : check._path, check._path.Length == 0 ? check._missing : null);
     }
 
     /// <param name="value">Stands on the value's first token, or on a member's name; when it fits, on its last one afterwards.</param>
@@ -148,9 +163,9 @@ internal ref struct SchemaCheck
 
     private RawJson Canonical(ref Utf8JsonReader value)
     {
-        long start = value.BytesConsumed;
-        RawJson canonical = CanonicalJson.Of(ref value);
-        Spend((value.BytesConsumed - start + canonical.Utf8.Length) / BytesInStep);
+        long start = value.BytesConsumed, written = 0;
+        RawJson canonical = CanonicalJson.Of(ref value, ref written);
+        Spend((value.BytesConsumed - start + written) / BytesInStep);
         return canonical;
     }
 
@@ -185,8 +200,7 @@ internal ref struct SchemaCheck
         List<SchemaNode>? others = null;
         foreach ((Regex pattern, SchemaNode schema) in rules.Patterns)
         {
-            Spend(name.Length);
-            if (!pattern.IsMatch(name)) continue;
+            if (!Matches(pattern, name)) continue;
             if (last is not null) (others ??= []).Add(last);
             last = schema;
         }
@@ -248,13 +262,23 @@ internal ref struct SchemaCheck
             if (length > rules.MaxLength) return Say($"string has more than {rules.MaxLength} characters");
         }
         if (rules.Pattern is null) return true;
-        Spend(value.ValueSpan.Length);
-        return rules.Pattern.IsMatch(Chars(in value)) || Say($"string does not match '{SchemaCompiler.Shown(rules.PatternText)}'");
+        return Matches(rules.Pattern, Chars(in value)) || Say($"string does not match '{SchemaCompiler.Shown(rules.PatternText)}'");
+    }
+
+    /// <summary>What a character costs differs a thousandfold with the expression and with what it has met before: only the time tells.</summary>
+    private bool Matches(Regex pattern, scoped ReadOnlySpan<char> text)
+    {
+        Spend(1 + text.Length);
+        long started = Stopwatch.GetTimestamp();
+        bool matches = pattern.IsMatch(text);
+        _matching += Stopwatch.GetElapsedTime(started);
+        return _matching < SchemaLimits.MatchTimeout ? matches : throw new GivenUpException(MatchingTakesTooLong);
     }
 
     private bool FitsNumber(NumberRules rules, ReadOnlySpan<byte> text)
     {
-        Spend(text.Length / BytesInStep);
+        Spend(text.Length);
+        if (rules.MultipleOf is not null) Spend(text.Length * StepsOfDivision);
         var number = new JsonNumber(text);
         if (rules.Minimum is { } least && JsonNumber.Compare(number, new JsonNumber(least)) < 0) return SayBound("less than", least);
         if (rules.Maximum is { } most && JsonNumber.Compare(number, new JsonNumber(most)) > 0) return SayBound("more than", most);
@@ -263,7 +287,7 @@ internal ref struct SchemaCheck
         return rules.MultipleOf is not { } divisor || number.IsMultipleOf(new JsonNumber(divisor)) || SayBound("not a multiple of", divisor);
     }
 
-    private bool SayBound(string relation, byte[] bound) => Say($"number is {relation} {SchemaCompiler.Shown(Encoding.ASCII.GetString(bound))}");
+    private bool SayBound(string relation, byte[] bound) => Say($"number is {relation} {SchemaCompiler.Shown(Encoding.ASCII.GetString(bound.AsSpan(0, Math.Min(bound.Length, SchemaLimits.MaxShownChars + 1))))}");
 
     /// <summary>Without escapes each code point has one byte that does not begin with the bits 10.</summary>
     private int CodePoints(in Utf8JsonReader value)

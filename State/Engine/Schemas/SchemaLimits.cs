@@ -36,6 +36,6 @@ internal static class SchemaLimits
     /// <summary>Characters of a name, a path or a pattern that an error shows; the names in a value may be a megabyte long.</summary>
     public const int MaxShownChars = 256;
 
-    /// <summary>How long one regular expression may look at one text. It is linear anyway; what passes this does not fit.</summary>
+    /// <summary>How long the regular expressions of one check may look at its texts, each of them and all together. They are linear anyway; what passes this does not fit.</summary>
     public static readonly TimeSpan MatchTimeout = TimeSpan.FromMilliseconds(500);
 }

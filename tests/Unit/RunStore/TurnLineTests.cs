@@ -17,6 +17,11 @@ public sealed class TurnLineTests
         return JsonElement.Parse(line.AsSpan(0, TurnLine.Write(line, index, body)));
     }
 
+    /// <summary>An error may show half a character: what the calculator says of an emoji is one.</summary>
+    [Test]
+    public async Task A_text_that_is_no_Unicode_is_written_with_a_replacement() =>
+        await Assert.That(RawJson.FromString("unexpected '\ud83d'\n").ToString()).IsEqualTo("\"unexpected '\ufffd'\\n\"");
+
     [Test]
     [Arguments(0)]
     [Arguments(9)]

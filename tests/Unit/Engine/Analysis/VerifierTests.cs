@@ -152,6 +152,18 @@ public class VerifierTests
         await Assert.That(() => Verifier.Verify(Plans.Parse(actions), Plans.State("{}"), Plans.Tools(), new Effort(new CancellationToken(canceled: true)))).Throws<OperationCanceledException>();
     }
 
+    /// <summary>Each check alone stays below its bound; of ten thousand a thread would not come back for half a minute.</summary>
+    [Test]
+    public async Task Checking_parameters_is_paid_for()
+    {
+        string doubling = string.Join(',', Enumerable.Range(1, 12).Select(i =>
+            $$"""  "a{{i}}":{"allOf":[{{string.Join(',', Enumerable.Repeat($$"""{"$ref":"#/$defs/a{{i - 1}}"}""", 4))}}],"minProperties":0} """));
+        string tool = $$$"""{"name":"bomb","parameters":{"$defs":{"a0":{},{{{doubling}}} },"$ref":"#/$defs/a12"} }""";
+        ActionProposal proposal = Plans.Parse(string.Join(',', Enumerable.Range(0, 10).Select(i => Call($"c{i}", "bomb"))));
+        await Assert.That(() => Verifier.Verify(proposal, Plans.State("{}"), Plans.Tools(tool), new Effort(CancellationToken.None, 400_000))).Throws<RefusedException>();
+        await Assert.That(Verifier.Verify(proposal, Plans.State("{}"), Plans.Tools(tool), new Effort(CancellationToken.None, 1_000_000)).Valid).IsFalse();
+    }
+
     [Test]
     public async Task A_state_that_no_session_could_hold_is_refused_or_told()
     {

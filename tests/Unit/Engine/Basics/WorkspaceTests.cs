@@ -239,6 +239,25 @@ public sealed partial class WorkspaceTests : IDisposable
     }
 
     [Test]
+    public async Task A_draft_is_as_private_as_the_file_it_is_for()
+    {
+        File.WriteAllText(In("secret"), "");
+        File.SetUnixFileMode(In("secret"), UnixFileMode.UserRead | UnixFileMode.UserWrite);
+        Task<JsonElement> writing = Task.Run(() => Run("write_file", $$"""{"path":"secret","content":"{{new string('x', 32 * 1024 * 1024)}}"}"""));
+        var seen = UnixFileMode.None;
+        while (!writing.IsCompleted)
+        {
+            foreach (string draft in Directory.GetFiles(_root, ".*.tmp"))
+            {
+                try { seen |= File.GetUnixFileMode(draft); }
+                catch (FileNotFoundException) { }   // it has become the file
+            }
+        }
+        await writing;
+        await Assert.That(seen).IsEqualTo(UnixFileMode.UserRead | UnixFileMode.UserWrite);
+    }
+
+    [Test]
     public async Task An_edit_is_made_once_unless_all_are_meant()
     {
         await Assert.That(Run("edit_file", """{"path":"a/f.txt","old_text":"two","new_text":"2"}""").GetRawText()).IsEqualTo("""{"path":"a/f.txt","replacements":1}""");

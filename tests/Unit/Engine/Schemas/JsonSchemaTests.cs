@@ -56,6 +56,10 @@ public class JsonSchemaTests
     [Arguments("""{"exclusiveMinimum":1}""", "10e-1", "number is not more than 1 (at /)")]
     [Arguments("""{"exclusiveMaximum":1}""", "-5e3", "fits")]
     [Arguments("""{"exclusiveMaximum":1}""", "1", "number is not less than 1 (at /)")]
+    [Arguments("""{"pattern":"^[\\w-.]+$"}""", "\"a-b.c\"", "fits")]
+    [Arguments("""{"pattern":"^[\\w-\\.]+@([\\w-]+\\.)+[\\w-]{2,4}$"}""", "\"a.b-c@x-y.com\"", "fits")]
+    [Arguments("""{"pattern":"^[+-\\d]$"}""", "\"-\"", "fits")]
+    [Arguments("""{"pattern":"^[+-\\d]$"}""", "\".\"", "string does not match '^[+-\\d]$' (at /)")]
     [Arguments("""{"multipleOf":0.01}""", "19.99", "fits")]
     [Arguments("""{"multipleOf":0.01}""", "19.995", "number is not a multiple of 0.01 (at /)")]
     [Arguments("""{"multipleOf":7}""", "49e0", "fits")]
@@ -229,6 +233,9 @@ public class JsonSchemaTests
     [Arguments("required")]
     [Arguments("unique")]
     [Arguments("enum")]
+    [Arguments("division")]
+    [Arguments("const")]
+    [Arguments("automata")]
     public async Task A_schema_that_means_harm_costs_little(string kind)
     {
         (string schema, string value) = kind switch
@@ -237,6 +244,10 @@ public class JsonSchemaTests
             "backtracking" => ("""{"pattern":"^(a+)+$"}""", $"\"{new string('a', 1_000_000)}!\""),
             "required" => ($$$"""{"items":{"not":{"required":[{{{string.Join(',', Enumerable.Range(0, 20_000).Select(i => $"\"{i}\""))}}}] } } }""", $"[{string.Join(',', Enumerable.Repeat("{}", 300_000))}]"),
             "unique" => ("""{"uniqueItems":true}""", $"[{string.Join(',', Enumerable.Range(0, 150_000))}]"),
+            "division" => (Repeated("""{"multipleOf":9}""", 500), new string('9', 1_000_000)),
+            "const" => (Repeated("""{"not":{"const":1}}""", 500), Nested("""{"b":0,"a":""", 120, $"\"{new string('x', 1_000_000)}\"", "}")),
+            // Each text is short and leads to states that no other has.
+            "automata" => ("""{"items":{"not":{"pattern":"a(a|b){900}c"}}}""", $"[{string.Join(',', Enumerable.Range(0, 4_000).Select(i => $"\"{Coins(i)}\""))}]"),
             _ => ($$$"""{"items":{"enum":[{{{string.Join(',', Enumerable.Range(0, 30_000))}}}] } }""", $"[{string.Join(',', Enumerable.Repeat("29999", 150_000))}]"),
         };
         JsonSchema compiled = Compiled(schema);
@@ -246,11 +257,37 @@ public class JsonSchemaTests
         await Assert.That(Stopwatch.GetElapsedTime(before).TotalSeconds).IsLessThan(10);
         await Assert.That(problem?.Text).IsEqualTo(kind switch
         {
-            "doubling" or "required" => "takes too long to be checked",
+            "doubling" or "required" or "division" or "const" => "takes too long to be checked",
             "backtracking" => "string does not match '^(a+)+$'",
+            "automata" => "regular expressions take too long to be matched",
             "unique" or "enum" => null,
             _ => "?",
         });
+    }
+
+    private static string Repeated(string schema, int times) => $$"""{"allOf":[{{string.Join(',', Enumerable.Repeat(schema, times))}}]}""";
+
+    private static string Coins(int seed)
+    {
+        var random = new Random(seed);
+        return string.Concat(Enumerable.Range(0, 1_100).Select(_ => random.Next(2) == 0 ? 'a' : 'b'));
+    }
+
+    /// <summary>Where each of many characters is told apart, an expression of a page took minutes and gigabytes to be made ready.</summary>
+    [Test]
+    public async Task A_regular_expression_of_too_many_kinds_is_refused()
+    {
+        string letters = string.Concat(Enumerable.Range(0, 4_000).Select(i => (char)(0x4E00 + i)));
+        string classes = string.Concat(Enumerable.Range(0, 260).Select(i => $"[\\\\]{(char)('A' + i % 10)}-{(char)('a' + i / 10)}]"));
+        string escapes = string.Concat(Enumerable.Range(0, 500).Select(i => $"\\\\u{0x4E00 + i:x4}"));
+        foreach (string pattern in (string[])[letters, classes, escapes])
+        {
+            await Assert.That(JsonSchema.TryCompile(RawJson.Parse($$"""{"pattern":"{{pattern}}"}"""), out _, out string problem)).IsFalse();
+            await Assert.That(problem).EndsWith("is too large: neither is supported");
+        }
+        // Long, and all of it of few kinds.
+        string group = string.Concat(Enumerable.Repeat("([0-9a-fA-F]{1,4}:)?.\\\\d\\\\d", 30));
+        await Assert.That(JsonSchema.TryCompile(RawJson.Parse($$"""{"pattern":"{{group}}"}"""), out _, out _)).IsTrue();
     }
 
     /// <summary>A read loop's thread has one MiB of stack.</summary>
