@@ -8,13 +8,35 @@ namespace CarServer.State.Engine.Schemas;
 /// What the two dialects spell alike and mean differently is spelled anew: <c>$</c> is the end and nothing before it, and <c>\d</c> and
 /// <c>\w</c> are ASCII. What only one of them has is refused, and so is looking around and looking back, which take more than linear time.
 /// A character beyond U+FFFF counts as two.
+/// <para>The engine keeps what it has learnt of the texts it met, tens of MiB at worst, and a client may register thousands of expressions: so
+/// that memory is the collector's to take. It is made again when the expression is next asked for, in a fraction of a millisecond as a rule.</para>
 /// </remarks>
-internal static class EcmaPattern
+internal sealed class EcmaPattern
 {
+    private readonly WeakReference<Regex> _made;
+
     /// <exception cref="ArgumentException">It is no such expression.</exception>
     /// <exception cref="NotSupportedException">It needs more than linear time, or too many states.</exception>
-    public static Regex Compile(string pattern) =>
-        LinearRegex.Compile(pattern, SchemaLimits.MatchTimeout, spelled: Translate(pattern));
+    public EcmaPattern(string text)
+    {
+        Text = text;
+        _made = new WeakReference<Regex>(Make());
+    }
+
+    /// <summary>As the schema has it.</summary>
+    public string Text { get; }
+
+    public Regex Regex
+    {
+        get
+        {
+            if (_made.TryGetTarget(out Regex? made)) return made;
+            _made.SetTarget(made = Make());
+            return made;
+        }
+    }
+
+    private Regex Make() => LinearRegex.Compile(Text, SchemaLimits.MatchTimeout, spelled: Translate(Text));
 
     private static string Translate(string pattern)
     {

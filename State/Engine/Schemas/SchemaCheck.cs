@@ -198,7 +198,7 @@ internal ref struct SchemaCheck
     {
         SchemaNode? last = declared;
         List<SchemaNode>? others = null;
-        foreach ((Regex pattern, SchemaNode schema) in rules.Patterns)
+        foreach ((EcmaPattern pattern, SchemaNode schema) in rules.Patterns)
         {
             if (!Matches(pattern, name)) continue;
             if (last is not null) (others ??= []).Add(last);
@@ -262,15 +262,15 @@ internal ref struct SchemaCheck
             if (length > rules.MaxLength) return Say($"string has more than {rules.MaxLength} characters");
         }
         if (rules.Pattern is null) return true;
-        return Matches(rules.Pattern, Chars(in value)) || Say($"string does not match '{SchemaCompiler.Shown(rules.PatternText)}'");
+        return Matches(rules.Pattern, Chars(in value)) || Say($"string does not match '{SchemaCompiler.Shown(rules.Pattern.Text)}'");
     }
 
     /// <summary>What a character costs differs a thousandfold with the expression and with what it has met before: only the time tells.</summary>
-    private bool Matches(Regex pattern, scoped ReadOnlySpan<char> text)
+    private bool Matches(EcmaPattern pattern, scoped ReadOnlySpan<char> text)
     {
         Spend(1 + text.Length);
         long started = Stopwatch.GetTimestamp();
-        bool matches = pattern.IsMatch(text);
+        bool matches = pattern.Regex.IsMatch(text);
         _matching += Stopwatch.GetElapsedTime(started);
         return _matching < SchemaLimits.MatchTimeout ? matches : throw new GivenUpException(MatchingTakesTooLong);
     }

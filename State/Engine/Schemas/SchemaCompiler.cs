@@ -77,8 +77,7 @@ internal sealed class SchemaCompiler(RawJson text)
             case "maxLength": Strings(node).MaxLength = Length(keyword, in value); break;
             case "pattern":
                 if (value.TokenType != JsonTokenType.String) throw new SchemaException("pattern must be a string");
-                Strings(node).PatternText = Text(ref value);
-                Strings(node).Pattern = Pattern(Strings(node).PatternText);
+                Strings(node).Pattern = Pattern(Text(ref value));
                 break;
 
             case "prefixItems": Arrays(node).Prefix = List(keyword, ref value); break;
@@ -99,7 +98,7 @@ internal sealed class SchemaCompiler(RawJson text)
                 if (value.TokenType != JsonTokenType.StartObject) throw new SchemaException("patternProperties must be an object");
                 while (value.Read() && value.TokenType == JsonTokenType.PropertyName)
                 {
-                    Regex name = Pattern(Text(ref value));
+                    EcmaPattern name = Pattern(Text(ref value));
                     value.Read();
                     Objects(node).Patterns.Add((name, Read(ref value, "a schema of patternProperties")));
                 }
@@ -231,13 +230,13 @@ internal sealed class SchemaCompiler(RawJson text)
         static SchemaException Bad() => new("required must be a list of strings");
     }
 
-    private Regex Pattern(string pattern)
+    private EcmaPattern Pattern(string pattern)
     {
         if (pattern.Length > SchemaLimits.MaxPatternChars) throw new SchemaException($"a regular expression may have at most {SchemaLimits.MaxPatternChars} characters");
         if (++_patterns > SchemaLimits.MaxPatterns) throw new SchemaException($"a schema may have at most {SchemaLimits.MaxPatterns} regular expressions");
         try
         {
-            return EcmaPattern.Compile(pattern);
+            return new EcmaPattern(pattern);
         }
         catch (ArgumentException)
         {

@@ -50,8 +50,7 @@ internal sealed class StringRules
 {
     public int MinLength;
     public int MaxLength = int.MaxValue;
-    public Regex? Pattern;
-    public string PatternText = "";
+    public EcmaPattern? Pattern;
 }
 
 internal sealed class ArrayRules
@@ -71,7 +70,7 @@ internal sealed class ObjectRules
     /// <summary>In the order of the schema, which is the order in which missing ones are told.</summary>
     public List<string> Required = [];
 
-    public List<(Regex Name, SchemaNode Schema)> Patterns = [];
+    public List<(EcmaPattern Name, SchemaNode Schema)> Patterns = [];
     public SchemaNode Additional = SchemaNode.Anything;
     public SchemaNode Names = SchemaNode.Anything;
     public int MinProperties;
