@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace CarServer.State.Engine;
 
 /// <summary>Which actions have to wait for which: the levels that a proposal runs in (protocol 10.2).</summary>
@@ -22,23 +24,26 @@ internal sealed record ActionGraph(IReadOnlyList<int[]> Levels, IReadOnlyList<in
 
     private static void AddStateEdges(IReadOnlyList<AgentAction> actions, Edges edges)
     {
-        var lastWriter = new Dictionary<string, int>(StringComparer.Ordinal);
-        var lastStateWrite = new Dictionary<string, int>(StringComparer.Ordinal);
+        var keys = new Dictionary<string, Writers>(actions.Count, StringComparer.Ordinal);   // about a key an action
         for (int i = 0; i < actions.Count; i++)
         {
             AgentAction action = actions[i];
             foreach (string key in action.StateDependencies)
             {
-                if (lastWriter.TryGetValue(key, out int writer)) edges.Add(writer, i);
+                if (keys.TryGetValue(key, out Writers writers)) edges.Add(writers.Last - 1, i);
             }
             if (action.WrittenKey is { } written)
             {
-                if (lastStateWrite.TryGetValue(written, out int earlier)) edges.Add(earlier, i);
-                lastStateWrite[written] = lastWriter[written] = i;
+                ref Writers writers = ref CollectionsMarshal.GetValueRefOrAddDefault(keys, written, out _);
+                if (writers.LastStateWrite > 0) edges.Add(writers.LastStateWrite - 1, i);
+                writers = new Writers(i + 1, i + 1);
             }
-            foreach (string key in action.ExpectedEffects.Keys) lastWriter[key] = i;
+            foreach ((string key, _) in action.ExpectedEffects) CollectionsMarshal.GetValueRefOrAddDefault(keys, key, out _).Last = i + 1;
         }
     }
+
+    /// <summary>Who wrote a key so far, counted from 1; 0 is nobody.</summary>
+    private record struct Writers(int Last, int LastStateWrite);
 
     private static void AddDeclaredEdges(IReadOnlyList<AgentAction> actions, Edges edges)
     {
@@ -72,7 +77,7 @@ internal sealed record ActionGraph(IReadOnlyList<int[]> Levels, IReadOnlyList<in
                 broken.Add(smallestLeft);
             }
             int[] level = [.. ready];
-            Array.Sort(level);
+            if (!IsAscending(level)) Array.Sort(level);
             levels.Add(level);
             ready.Clear();
             foreach (int done in level) placed[done] = true;
@@ -86,6 +91,14 @@ internal sealed record ActionGraph(IReadOnlyList<int[]> Levels, IReadOnlyList<in
             }
         }
         return new ActionGraph(levels, broken);
+    }
+
+    /// <summary>As most levels are: what comes first in a proposal is mostly waited for first.</summary>
+    private static bool IsAscending(int[] level)
+    {
+        for (int i = 1; i < level.Length; i++)
+            if (level[i] < level[i - 1]) return false;
+        return true;
     }
 
     /// <summary>Outgoing edges as linked lists in one array: nothing is allocated for an action that has none.</summary>

@@ -40,7 +40,7 @@ internal static class ActionValidation
 
     internal static string? EffectProblem(AgentAction action, string? tenant)
     {
-        foreach (string key in action.ExpectedEffects.Keys)
+        foreach ((string key, _) in action.ExpectedEffects)
         {
             if (StateStore.KeyProblem(tenant, key) is { } problem) return problem;
         }

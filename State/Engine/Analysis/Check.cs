@@ -1,8 +1,14 @@
 namespace CarServer.State.Engine.Analysis;
 
 /// <summary>One of the checks of <c>verify</c>: its name on the wire, and how far it reaches.</summary>
-internal sealed record Check(string Name, string Verifies, string CannotVerify, EvidenceTier Tier = EvidenceTier.DecisionProcedure)
+/// <remarks>No record: each is one of a kind, and equal texts would have to be hashed to find that out.</remarks>
+internal sealed class Check(string name, string verifies, string cannotVerify, EvidenceTier tier = EvidenceTier.DecisionProcedure)
 {
+    public string Name { get; } = name;
+    public string Verifies { get; } = verifies;
+    public string CannotVerify { get; } = cannotVerify;
+    public EvidenceTier Tier { get; } = tier;
+
     public static readonly Check ActionIds = new("action_ids",
         "every action has an id of its own", "that an id means to others what it means here");
 

@@ -43,7 +43,7 @@ internal sealed class MonteCarlo
         _rates = [.. proposal.Actions.Select(action => action is { Type: ActionType.ToolCall, Tool: { } tool } ? byTool[tool] : 1)];
         _tallies = new Tally[_plan.Actions.Length];
         _writtenKeys = [.. _plan.Actions.SelectMany(static action => action.Writes).Select(static write => write.Key).Distinct().OrderBy(key => _plan.Keys[key].Name, StringComparer.Ordinal)];
-        _finalValues = [.. _writtenKeys.Select(key => new long[_plan.Keys[key].Values.Count])];
+        _finalValues = [.. _writtenKeys.Select(key => new long[_plan.Keys[key].Count])];
         _missedBy = new int[_plan.Keys.Count];
         _toolCalls = new long[config.Trials];
         _executed = new long[config.Trials];
@@ -142,6 +142,6 @@ internal sealed class MonteCarlo
         // Sorting is stable: of values that are as probable, the one that was there first, or is written first, is first.
         ValueProbability[] Values(int key, long[] counts) =>
             [.. Enumerable.Range(0, counts.Length).Where(value => counts[value] > 0).OrderByDescending(value => counts[value])
-                .Select(value => new ValueProbability(_plan.Keys[key].Values[value], counts[value] / trials))];
+                .Select(value => new ValueProbability(_plan.Keys[key][value], counts[value] / trials))];
     }
 }

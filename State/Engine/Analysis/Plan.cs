@@ -5,7 +5,7 @@ namespace CarServer.State.Engine.Analysis;
 
 /// <summary>A condition on a key of the plan.</summary>
 /// <param name="Number">Different for each condition of a plan.</param>
-internal sealed record PlanCondition(int Number, int Key, Precondition Source);
+internal readonly record struct PlanCondition(int Number, int Key, string Operator, RawJson Value);
 
 /// <summary>A key that an action sets, and which of the key's values it gets.</summary>
 internal readonly record struct PlanWrite(int Key, int Value);
@@ -16,37 +16,44 @@ internal readonly record struct PlanWrite(int Key, int Value);
 internal sealed record PlanAction(
     AgentAction Source, string? Flaw, PlanCondition[] Preconditions, int[] Dependencies, PlanCondition? Assertion, PlanWrite[] Writes);
 
-/// <summary>A key that the plan speaks of, and every value it can have: what it holds at first, and what actions write.</summary>
+/// <summary>A key that the plan speaks of, and every value it can have: what it holds before the first action, when it is there then, and what actions write.</summary>
 internal sealed class PlanKey(string name)
 {
     /// <summary>Most keys have one value or two, which are found faster without it.</summary>
     private const int ValuesWithoutIndex = 8;
 
+    private RawJson _first;             // with the list beside it: most keys get no other
+    private List<RawJson>? _others;
     private Dictionary<RawJson, int>? _numbers;
 
     public string Name { get; } = name;
     public int Bytes { get; } = Encoding.UTF8.GetByteCount(name);
-    public List<RawJson> Values { get; } = new(1);
-
-    /// <summary>Before the first action; <see cref="PlanState.Absent"/> when the key is not there.</summary>
-    public int Initial { get; init; } = PlanState.Absent;
+    public int Count => _first.IsAbsent ? 0 : 1 + (_others?.Count ?? 0);
+    public RawJson this[int value] => value == 0 ? _first : _others![value - 1];
 
     public int Number(RawJson value)
     {
         if (value.IsAbsent) value = RawJson.Null;
+        if (_first.IsAbsent)
+        {
+            _first = value;
+            return 0;
+        }
+        if (_first.Equals(value)) return 0;
+        _others ??= new List<RawJson>(1);
         if (_numbers is null)
         {
-            int found = Values.IndexOf(value);
-            if (found >= 0) return found;
-            if (Values.Count == ValuesWithoutIndex) _numbers = new Dictionary<RawJson, int>(Values.Select(static (known, i) => KeyValuePair.Create(known, i)));
+            int found = _others.IndexOf(value);
+            if (found >= 0) return found + 1;
+            if (Count == ValuesWithoutIndex) _numbers = new Dictionary<RawJson, int>(_others.Select(static (known, i) => KeyValuePair.Create(known, i + 1)));
         }
         else if (_numbers.TryGetValue(value, out int number))
         {
             return number;
         }
-        Values.Add(value);
-        _numbers?.Add(value, Values.Count - 1);
-        return Values.Count - 1;
+        _others.Add(value);
+        _numbers?.Add(value, _others.Count);
+        return _others.Count;
     }
 }
 
@@ -90,7 +97,12 @@ internal sealed class Plan
     public IReadOnlyList<PlanKey> Keys => _keys;
 
     /// <summary>A condition of the caller's own, to be asked of a state of this plan. Only before the first state is made.</summary>
-    public PlanCondition Condition(Precondition source) => new(_conditions++, Key(source.Key), source);
+    public PlanCondition Condition(Precondition source) => Condition(source.Key, source.Operator, source.Value);
+
+    /// <summary>The key's number, or -1 when the plan never speaks of it.</summary>
+    public int NumberOf(string key) => _numbers.GetValueOrDefault(key, -1);
+
+    private PlanCondition Condition(string key, string op, RawJson value) => new(_conditions++, Key(key), op, value);
 
     private PlanAction Prepare(AgentAction action)
     {
@@ -101,9 +113,7 @@ internal sealed class Plan
         return new PlanAction(action, flaw ?? ActionValidation.EffectProblem(action, _tenant),
             Conditions(action.Preconditions),
             KeysOf(action.StateDependencies),
-            action is { Type: ActionType.Assertion, Operands: { Key: { } key } operands }
-                ? Condition(new Precondition { Key = key, Operator = operands.Operator, Value = operands.Value })
-                : null,
+            action is { Type: ActionType.Assertion, Operands: { Key: { } key } operands } ? Condition(key, operands.Operator, operands.Value) : null,
             Writes(action));
     }
 
@@ -130,7 +140,7 @@ internal sealed class Plan
     {
         string? own = action.WrittenKey is { } written && !action.ExpectedEffects.ContainsKey(written) && MayWrite(written) ? written : null;
         int count = own is null ? 0 : 1;
-        foreach (string key in action.ExpectedEffects.Keys)
+        foreach ((string key, _) in action.ExpectedEffects)
             if (MayWrite(key)) count++;
         if (count == 0) return [];
         var writes = new PlanWrite[count];
@@ -153,9 +163,8 @@ internal sealed class Plan
     private int Key(string name)
     {
         if (_numbers.TryGetValue(name, out int number)) return number;
-        bool isThere = Initial.TryGetValue(name, out RawJson value);
-        var key = new PlanKey(name) { Initial = isThere ? 0 : PlanState.Absent };
-        if (isThere) key.Number(value);
+        var key = new PlanKey(name);
+        if (Initial.TryGetValue(name, out RawJson value)) key.Number(value);
         _keys.Add(key);
         return _numbers[name] = _keys.Count - 1;
     }

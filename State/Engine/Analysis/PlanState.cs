@@ -20,7 +20,10 @@ internal sealed class PlanState
     {
         _plan = plan;
         _effort = effort;
-        _initial = [.. plan.Keys.Select(static key => key.Initial)];
+        _initial = new int[plan.Keys.Count];
+        Array.Fill(_initial, Absent);
+        foreach (string key in plan.Initial.Keys)
+            if (plan.NumberOf(key) is >= 0 and int number) _initial[number] = 0;
         _values = new int[_initial.Length];
         Reset();
     }
@@ -43,8 +46,8 @@ internal sealed class PlanState
     public string? Problem(PlanCondition condition)
     {
         int value = _values[condition.Key];
-        RawJson actual = value == Absent ? default : _plan.Keys[condition.Key].Values[value];
-        return Preconditions.Problem(condition.Source.Operator, value != Absent, actual, condition.Source.Value, _effort);
+        RawJson actual = value == Absent ? default : _plan.Keys[condition.Key][value];
+        return Preconditions.Problem(condition.Operator, value != Absent, actual, condition.Value, _effort);
     }
 
     /// <summary>The same, remembered: a walk that is taken often meets few states of each key.</summary>
@@ -90,7 +93,7 @@ internal sealed class PlanState
         {
             PlanKey key = _plan.Keys[write.Key];
             int before = _values[write.Key];
-            bytes += key.Values[write.Value].Utf8.Length - (before == Absent ? -key.Bytes : key.Values[before].Utf8.Length);
+            bytes += key[write.Value].Utf8.Length - (before == Absent ? -key.Bytes : key[before].Utf8.Length);
             if (before == Absent) keys++;
         }
         _effort.Spend(1 + action.Writes.Length);
@@ -108,7 +111,7 @@ internal sealed class PlanState
         state.EnsureCapacity(_plan.Initial.Count + _values.Length);
         for (int i = 0; i < _values.Length; i++)
         {
-            if (_values[i] != Absent) state[_plan.Keys[i].Name] = _plan.Keys[i].Values[_values[i]];
+            if (_values[i] != Absent) state[_plan.Keys[i].Name] = _plan.Keys[i][_values[i]];
         }
         return state;
     }

@@ -17,7 +17,10 @@ internal sealed class Verifier
     private readonly Plan _plan;
     private readonly PlanState _state;
     private readonly Findings _findings = new();
+    private readonly Census _seen = new();
     private readonly List<string[]> _conflicts = [];
+    private readonly HashSet<string> _ids;
+    private readonly (int Level, int Writer)[] _lastWriters;   // of each key; level 0 is nobody
 
     private Verifier(ActionProposal proposal, IReadOnlyDictionary<string, RawJson> initial, ToolRegistry tools, Effort effort, string? tenant)
     {
@@ -27,6 +30,8 @@ internal sealed class Verifier
         _tenant = tenant;
         _plan = new Plan(proposal, initial, effort, tenant);
         _state = new PlanState(_plan, effort);
+        _ids = new HashSet<string>(proposal.Actions.Count, StringComparer.Ordinal);
+        _lastWriters = new (int, int)[_plan.Keys.Count];
     }
 
     /// <param name="tools">What the plan may call.</param>
@@ -41,9 +46,9 @@ internal sealed class Verifier
     private Verification Run()
     {
         CheckCount();
-        CheckIdsAndOrder();
-        CheckRepeatedCalls();
-        foreach (int[] level in _plan.Graph.Levels) CheckConflicts(level);
+        CheckEach();
+        CheckOrder();
+        for (int level = 0; level < _plan.Graph.Levels.Count; level++) CheckConflicts(level + 1, _plan.Graph.Levels[level]);
         foreach (int i in _plan.Order) WalkOver(i);
         return new Verification(
             _findings.Of(Severity.Error) == 0,
@@ -51,7 +56,7 @@ internal sealed class Verifier
             _state.ToDictionary(),
             [.. _plan.Graph.Levels.Select(level => level.Select(Id).ToArray())],
             _conflicts,
-            Evidence.Of(_proposal, _tools, _findings));
+            Evidence.Of(_seen, _findings));
     }
 
     private string Id(int index) => _proposal.Actions[index].Id;
@@ -66,52 +71,61 @@ internal sealed class Verifier
             Add(Check.ActionCount, AnalysisLimits.ExcessiveActions, Severity.Warning, $"excessive actions: {count}, more than {AnalysisLimits.ExcessiveActions}");
     }
 
-    private void CheckIdsAndOrder()
+    /// <summary>Ids and repeated calls in one pass: of ten thousand actions, each pass brings all of them into the cache again.</summary>
+    private void CheckEach()
     {
-        var ids = new HashSet<string>(_proposal.Actions.Count, StringComparer.Ordinal);
+        var first = new Dictionary<Call, int>();
+        var repeated = new Dictionary<int, Repeated>();
         for (int i = 0; i < _proposal.Actions.Count; i++)
         {
-            if (!ids.Add(Id(i))) Add(Check.ActionIds, i, Severity.Error, $"duplicate action id '{Id(i)}'");
+            AgentAction action = _proposal.Actions[i];
+            _seen.Add(action, _tools);
+            if (!_ids.Add(action.Id)) Add(Check.ActionIds, i, Severity.Error, $"duplicate action id '{action.Id}'");
+            if (action is not { Type: ActionType.ToolCall, Tool: { } tool }) continue;
+            _effort.SpendBytes(action.Parameters.Utf8.Length);
+            ref int before = ref CollectionsMarshal.GetValueRefOrAddDefault(first, new Call(tool, action.Parameters), out bool known);
+            if (known) repeated[before] = repeated.GetValueOrDefault(before).And(i);
+            else before = i;
         }
-        for (int i = 0; i < _proposal.Actions.Count; i++)
+        AddRepeated(repeated);
+    }
+
+    private void CheckOrder()
+    {
+        for (int i = 0; _seen.Dependencies > 0 && i < _proposal.Actions.Count; i++)
         {
             foreach (string dependency in _proposal.Actions[i].Dependencies)
             {
                 if (dependency == Id(i)) Add(Check.Ordering, i, Severity.Warning, "dependency on itself is ignored");
-                else if (!ids.Contains(dependency)) Add(Check.Ordering, i, Severity.Warning, $"dependency on unknown action '{dependency}' is ignored");
+                else if (!_ids.Contains(dependency)) Add(Check.Ordering, i, Severity.Warning, $"dependency on unknown action '{dependency}' is ignored");
             }
         }
         foreach (int i in _plan.Graph.Broken) Add(Check.Ordering, i, Severity.Error, "dependency cycle: this action would run before one that it depends on");
     }
 
     /// <summary>One issue for all calls that are alike, said of the one that shows it: the second is a duplicate, the third a likely loop.</summary>
-    private void CheckRepeatedCalls()
+    private void AddRepeated(Dictionary<int, Repeated> repeated)
     {
-        var calls = new Dictionary<(string Tool, RawJson Parameters), Alike>();
-        for (int i = 0; i < _proposal.Actions.Count; i++)
+        foreach ((int of, Repeated by) in repeated)
         {
-            if (_proposal.Actions[i] is not { Type: ActionType.ToolCall, Tool: { } tool } action) continue;
-            _effort.SpendBytes(action.Parameters.Utf8.Length);
-            ref Alike alike = ref CollectionsMarshal.GetValueRefOrAddDefault(calls, (tool, action.Parameters), out _);
-            alike = alike.And(i);
-        }
-        foreach (((string tool, _), Alike alike) in calls)
-        {
-            if (alike.Count == 2)
-                Add(Check.RepeatedCalls, alike.Second, Severity.Warning, $"duplicate call: tool '{tool}' with the parameters of action '{Id(alike.First)}'");
-            else if (alike.Count > 2)
-                Add(Check.RepeatedCalls, alike.Third, Severity.Error, $"likely loop: tool '{tool}' is called {alike.Count} times with identical parameters, first by action '{Id(alike.First)}'");
+            string tool = _proposal.Actions[of].Tool!;
+            if (by.Count == 1)
+                Add(Check.RepeatedCalls, by.Second, Severity.Warning, $"duplicate call: tool '{tool}' with the parameters of action '{Id(of)}'");
+            else
+                Add(Check.RepeatedCalls, by.Third, Severity.Error, $"likely loop: tool '{tool}' is called {by.Count + 1} times with identical parameters, first by action '{Id(of)}'");
         }
     }
 
-    /// <summary>How many calls are alike, and the first three of them.</summary>
-    private readonly record struct Alike(int Count, int First, int Second, int Third)
+    /// <summary>A tool and what it is given.</summary>
+    private readonly record struct Call(string Tool, RawJson Parameters);
+
+    /// <summary>How often a call came again, and the first two that repeat it.</summary>
+    private readonly record struct Repeated(int Count, int Second, int Third)
     {
-        public Alike And(int action) => Count switch
+        public Repeated And(int action) => Count switch
         {
-            0 => new Alike(1, action, 0, 0),
-            1 => this with { Count = 2, Second = action },
-            2 => this with { Count = 3, Third = action },
+            0 => new Repeated(1, action, 0),
+            1 => new Repeated(2, Second, action),
             _ => this with { Count = Count + 1 },
         };
     }
@@ -120,11 +134,10 @@ internal sealed class Verifier
     /// Actions of one level have no order. A writer that depends on the key reads it first and means to change it. Of many writers each is
     /// paired with the next: all pairs would be the square of them.
     /// </summary>
-    private void CheckConflicts(int[] level)
+    private void CheckConflicts(int level, int[] actions)
     {
-        if (level.Length == 1) return;
-        var lastWriter = new Dictionary<int, int>();
-        foreach (int i in level)
+        if (actions.Length == 1) return;
+        foreach (int i in actions)
         {
             PlanAction action = _plan.Actions[i];
             if (action.Writes.Length == 0) continue;
@@ -134,13 +147,14 @@ internal sealed class Verifier
             {
                 _effort.Spend();
                 if (many?.Contains(write.Key) ?? action.Dependencies.AsSpan().Contains(write.Key)) continue;
-                if (lastWriter.TryGetValue(write.Key, out int other))
+                (int writtenIn, int other) = _lastWriters[write.Key];
+                if (writtenIn == level)
                 {
                     string key = _plan.Keys[write.Key].Name;
                     if (_conflicts.Count < AnalysisLimits.MaxConflicts) _conflicts.Add([Id(other), Id(i), key]);
                     Add(Check.Conflicts, i, Severity.Warning, $"write conflict: actions '{Id(other)}' and '{Id(i)}' both write '{key}' in no particular order");
                 }
-                lastWriter[write.Key] = i;
+                _lastWriters[write.Key] = (level, i);
             }
         }
     }
@@ -150,11 +164,12 @@ internal sealed class Verifier
     {
         PlanAction action = _plan.Actions[i];
         CheckCall(i, action);
-        foreach (PlanCondition condition in action.Preconditions)
+        for (int at = 0; at < action.Preconditions.Length; at++)
         {
-            if (_state.Problem(condition) is not { } problem) continue;
-            string described = condition.Source.Description.Length == 0 ? "" : $" ({condition.Source.Description})";
-            Add(Check.Preconditions, i, Severity.Error, $"precondition will fail: state['{condition.Source.Key}'] {condition.Source.Operator}: {problem}{described}");
+            if (_state.Problem(action.Preconditions[at]) is not { } problem) continue;
+            Precondition source = action.Source.Preconditions[at];
+            string described = source.Description.Length == 0 ? "" : $" ({source.Description})";
+            Add(Check.Preconditions, i, Severity.Error, $"precondition will fail: state['{source.Key}'] {source.Operator}: {problem}{described}");
         }
         foreach (int key in action.Dependencies)
         {
@@ -162,7 +177,7 @@ internal sealed class Verifier
             if (!_state.Has(key)) Add(Check.StateDependencies, i, Severity.Error, $"state dependency '{_plan.Keys[key].Name}' is not available at this point");
         }
         if (action.Assertion is { } assertion && _state.Problem(assertion) is { } wrong)
-            Add(Check.Assertions, i, Severity.Error, $"assertion will fail: state['{assertion.Source.Key}'] {assertion.Source.Operator}: {wrong}");
+            Add(Check.Assertions, i, Severity.Error, $"assertion will fail: state['{_plan.Keys[assertion.Key].Name}'] {assertion.Operator}: {wrong}");
         if (_state.Apply(action) is { } full) Add(Check.StateLimits, i, Severity.Error, full);
     }
 
