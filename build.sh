@@ -18,6 +18,7 @@ usage: ./build.sh COMMAND
   test [FILTER]      run every test; with FILTER (/*/*/RunsTests/*) only those C# tests
   fuzz               the long fuzz run: millions of inputs per target
   bench [WORD]       measure the daemon's parts and the built executable; with WORD only the cases named so
+  order              write startup.order anew: which methods a start needs, so that they lie together in the executable
   publish            a release archive with its checksum, in out/
   install            put the executable on the path and add a user service (--no-service: only the executable)
   help               this text
@@ -123,7 +124,7 @@ runtime_id() {
 is_current() {
     local made=$1; shift
     [ -x "$made" ] && [ -z "$(find "$root/Program.cs" "$root/Rpc" "$root/State" "$root/RunStore" \
-        "$root/car-server.csproj" "$root/Directory.Build.props" "$@" -newer "$made" -print -quit)" ]
+        "$root/car-server.csproj" "$root/Directory.Build.props" "$root/startup.order" "$@" -newer "$made" -print -quit)" ]
 }
 
 build() {
@@ -241,6 +242,37 @@ bench() {
     if [ -x "$root/../shared/bench/run.sh" ]; then say "beside other servers: ../shared/bench/run.sh --car out/car-server"; fi
 }
 
+# ---------------------------------------------------------------- what lies together in the executable
+
+# What is not in the list, and what is in it and no longer in the program, does no harm: it lies elsewhere.
+record_order() {
+    on_macos && fail "the order is recorded on Linux, with valgrind"
+    need_sdk; need_linker
+    have valgrind || apt "valgrind" valgrind
+    local work=$out/order log=$out/order.log daemon tcp
+    rm -rf "$work"
+    say "publishing with symbols"
+    dotnet publish "$root/car-server.csproj" -c Release -r "$(runtime_id)" -p:StripSymbols=false --artifacts-path "$work/obj" -o "$work" \
+        --nologo -v quiet >"$log" 2>&1 </dev/null || { cat "$log" >&2; fail "the publish failed"; }
+    strip --strip-debug "$work/car-server"   # valgrind reads the symbols, but not this much of the rest
+    say "recording a start, the first requests and a stop"
+    CAR_HOME=$work/home valgrind --tool=callgrind --callgrind-out-file="$work/calls" "$work/car-server" --bind 127.0.0.1:0 --no-auth \
+        --socket "$work/socket" >"$log" 2>&1 </dev/null &
+    daemon=$!
+    "$work/car-server" wait-ready --url "unix:$work/socket" --timeout 60
+    tcp=$(grep -o 'ws://127[0-9.:]*' "$log" | head -1)
+    "$work/car-server" ping --url "$tcp" >/dev/null
+    "$work/car-server" call --url "$tcp" state.set '{"key":"k","value":1}' >/dev/null
+    "$work/car-server" call --url "$tcp" state.get '{"key":"k"}' >/dev/null
+    kill -TERM "$daemon"
+    wait "$daemon" || true
+    # Managed methods only; C++ names have colons or parentheses, C names small letters.
+    sed -nE "s/^c?fn=\([0-9]+\) (.*)/\1/p" "$work/calls" | sed -E "s/'[0-9]+$//" | grep -E '^([A-Z<]|__[A-Z]|car_server_)[^ (:]*$' \
+        | LC_ALL=C sort -u >"$root/startup.order"
+    rm -rf "$out/obj"   # the compiler's inputs as the build knows them are the same
+    say "startup.order: $(wc -l <"$root/startup.order") methods"
+}
+
 # ---------------------------------------------------------------- release and installation
 
 sha256() { if have sha256sum; then sha256sum "$1"; else shasum -a 256 "$1"; fi; }
@@ -333,6 +365,7 @@ case $command in
     test)    if [ $# -gt 0 ]; then test_some "$1"; else test_all; fi ;;
     fuzz)    fuzz ;;
     bench)   bench "$@" ;;
+    order)   record_order ;;
     publish) publish ;;
     install) install_all "$@" ;;
     help|-h|--help) usage ;;

@@ -21,7 +21,7 @@ internal sealed class Daemon : IAsyncDisposable
     private const int PortAttempts = 32;
 
     private readonly DaemonOptions _options;
-    private readonly ILoggerFactory _logs;
+    private readonly ILoggerProvider _logs;
     private readonly ILogger _log;
     private readonly FileStream? _lock;
     private readonly ServerState _state;
@@ -34,7 +34,7 @@ internal sealed class Daemon : IAsyncDisposable
     private Listener? _side;
     private bool _released;
 
-    private Daemon(DaemonOptions options, ILoggerFactory logs)
+    private Daemon(DaemonOptions options, ILoggerProvider logs)
     {
         _options = options;
         _logs = logs;
@@ -53,7 +53,7 @@ internal sealed class Daemon : IAsyncDisposable
             PolicyDirectory = Path.Combine(options.Root, "policies"),
             Workspace = CheckedWorkspace(),
             Durability = options.Durability,
-            LoggerFactory = logs,
+            Logs = logs,
             IsPrimary = primary,
         });
         string? token = InstallTokens();
@@ -73,7 +73,7 @@ internal sealed class Daemon : IAsyncDisposable
     /// <param name="announce">Told once where it listens, a line each, when it does.</param>
     public static async Task<int> RunAsync(DaemonOptions options, IReadOnlyList<string> notices, Action<string> announce, CancellationToken stopping)
     {
-        using ILoggerFactory logs = Logging.Create(options.LogLevel, options.LogFormat);
+        using ILoggerProvider logs = Logging.Create(options.LogLevel, options.LogFormat);
         await using var daemon = new Daemon(options, logs);
         foreach (string notice in notices) daemon._log.LogWarning("{Notice}", notice);
         if (daemon._state.Info.IsPrimary)

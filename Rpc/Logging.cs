@@ -11,17 +11,17 @@ namespace CarServer.Rpc;
 /// the queue is full, lines are dropped and counted.</summary>
 internal static class Logging
 {
-    public static ILoggerFactory Create(LogLevel level, LogFormat format) =>
-        new LoggerFactory([new DeferredConsole(format)], new LoggerFilterOptions { MinLevel = level });
+    /// <remarks>No factory: its rules are for several providers, and found by reflection at every start.</remarks>
+    public static ILoggerProvider Create(LogLevel level, LogFormat format) => new DeferredConsole(level, format);
 
     /// <summary>Makes the console and its thread at the first line: a quiet daemon never pays for them.</summary>
-    private sealed class DeferredConsole(LogFormat format) : ILoggerProvider
+    private sealed class DeferredConsole(LogLevel least, LogFormat format) : ILoggerProvider
     {
         private readonly Lazy<ConsoleLoggerProvider> _console = new(() => new ConsoleLoggerProvider(
             new FixedOptions(new ConsoleLoggerOptions { FormatterName = LineFormatter.FormatterName, LogToStandardErrorThreshold = LogLevel.Trace, QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite }),
             [new LineFormatter(format)]));
 
-        public ILogger CreateLogger(string categoryName) => new DeferredLogger(_console, categoryName);
+        public ILogger CreateLogger(string categoryName) => new DeferredLogger(_console, categoryName, least);
 
         public void Dispose()
         {
@@ -29,14 +29,16 @@ internal static class Logging
         }
     }
 
-    private sealed class DeferredLogger(Lazy<ConsoleLoggerProvider> console, string category) : ILogger
+    private sealed class DeferredLogger(Lazy<ConsoleLoggerProvider> console, string category, LogLevel least) : ILogger
     {
         private ILogger? _logger;
 
         public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
-        public bool IsEnabled(LogLevel logLevel) => true;
-        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
-            (_logger ??= console.Value.CreateLogger(category)).Log(logLevel, eventId, state, exception, formatter);
+        public bool IsEnabled(LogLevel logLevel) => logLevel >= least && logLevel != LogLevel.None;
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        {
+            if (IsEnabled(logLevel)) (_logger ??= console.Value.CreateLogger(category)).Log(logLevel, eventId, state, exception, formatter);
+        }
     }
 
     private sealed class FixedOptions(ConsoleLoggerOptions options) : IOptionsMonitor<ConsoleLoggerOptions>

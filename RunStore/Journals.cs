@@ -17,6 +17,7 @@ internal static class Journals
     /// <returns>How many.</returns>
     public static int Collect(string directory, Retention retention, DateTime now, Func<string, bool> isLive, bool dryRun, ILogger log)
     {
+        if (!Directory.Exists(directory)) return 0;   // no connection has left an event yet
         int removed = 0;
         try
         {
@@ -31,7 +32,7 @@ internal static class Journals
         }
         catch (DirectoryNotFoundException)
         {
-            // No connection has left an event yet.
+            // Gone meanwhile.
         }
         return removed;
     }

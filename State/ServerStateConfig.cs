@@ -26,7 +26,7 @@ internal sealed record ServerStateConfig
 
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 
-    public ILoggerFactory LoggerFactory { get; init; } = NullLoggerFactory.Instance;
+    public ILoggerProvider Logs { get; init; } = NullLoggerProvider.Instance;
 
     /// <summary>
     /// How long a tool callback without its own <c>timeout_ms</c> may take, asked anew at every call (protocol 4.3).

@@ -24,7 +24,7 @@ internal static class CarCommand
     ];
 
     /// <summary>As in the release notes: <c>0.21.0</c>, without the commit that the build may have added.</summary>
-    public static string Version { get; } =
+    public static string Version =>
         (typeof(CarCommand).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown").Split('+')[0];
 
     /// <returns>One of <see cref="ExitCode"/>.</returns>
@@ -60,22 +60,20 @@ internal static class CarCommand
 
     private static async Task<int> InvokeAsync(string[] args, Surroundings surroundings)
     {
-        var root = new RootCommand("The daemon of the Common Agent Runtime, and a client for it. Without a command: serve.");
+        // No RootCommand: its options look their descriptions up in resources, by reflection, at every start.
+        var help = new HelpWithMore(new HelpAction { MaxWidth = surroundings.Columns() ?? int.MaxValue });
+        var root = new Command("car-server", "The daemon of the Common Agent Runtime, and a client for it. Without a command: serve.");
+        root.Options.Add(new Option<bool>("--help", "-h", "-?") { Description = "Show help and usage information", Recursive = true, Action = help });
+        root.Options.Add(new Option<bool>("--version") { Description = "Show version information" });   // see WithVerb
         // Only the chosen verb is built: the others cost the daemon's start-up time for nothing.
         int chosen = Array.FindIndex(Verbs, verb => verb.Name == args[0]);
         if (chosen < 0 && args[0] is not ['-', ..]) throw new UsageException($"there is no command '{args[0]}' (see car-server --help)");
         if (chosen >= 0) root.Subcommands.Add(Verbs[chosen].Build(surroundings));
         else foreach ((_, Func<Surroundings, Verb> build) in Verbs) root.Subcommands.Add(build(surroundings));
-        foreach (Option option in root.Options)
-        {
-            if (option is not HelpOption { Action: HelpAction help } helpOption) continue;
-            help.MaxWidth = surroundings.Columns() ?? int.MaxValue;
-            helpOption.Action = new HelpWithMore(help);
-        }
 
         // '@file' is a value of 'call', not a file with more arguments.
         ParseResult parsed = root.Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
-        if (parsed.Errors.Count > 0 && parsed.Action is not HelpAction and not HelpWithMore)
+        if (parsed.Errors.Count > 0 && parsed.Action != help)
             throw new UsageException($"{parsed.Errors[0].Message.TrimEnd('.')} (see car-server {(chosen >= 0 ? Verbs[chosen].Name + " " : null)}--help)");
         var invocation = new InvocationConfiguration
         {
@@ -84,7 +82,7 @@ internal static class CarCommand
             Error = surroundings.Error,
         };
         // The parser's own default is Console.Out, which is made when it is first asked for: only help writes there.
-        if (parsed.Action is HelpAction or HelpWithMore) invocation.Output = new StreamWriter(surroundings.Out) { AutoFlush = true };
+        if (parsed.Action == help) invocation.Output = new StreamWriter(surroundings.Out) { AutoFlush = true };
         return await parsed.InvokeAsync(invocation);
     }
 
