@@ -18,6 +18,7 @@ usage: ./build.sh COMMAND
   test [FILTER]      run every test; with FILTER (/*/*/RunsTests/*) only those C# tests
   fuzz               the long fuzz run: millions of inputs per target
   bench [WORD]       measure the daemon's parts and the built executable; with WORD only the cases named so
+  soak [MINUTES]     a mixed load on the built executable for 30 minutes; fails when an answer is wrong or memory grows
   publish            a release archive with its checksum, in out/
   install            put the executable on the path and add a user service (--no-service: only the executable)
   help               this text
@@ -333,6 +334,7 @@ case $command in
     test)    if [ $# -gt 0 ]; then test_some "$1"; else test_all; fi ;;
     fuzz)    fuzz ;;
     bench)   bench "$@" ;;
+    soak)    bench soak "$@" ;;
     publish) publish ;;
     install) install_all "$@" ;;
     help|-h|--help) usage ;;
