@@ -12,6 +12,7 @@ using CarServer.Tests.Support;
 
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 if (args is ["soak", ..]) return await Soak.RunAsync(args[1..]);
+if (args is ["crowd"]) return await Crowd.RunAsync();
 int rounds = 9;
 string filter = "";
 foreach (string argument in args)
