@@ -95,7 +95,7 @@ internal sealed class Crowd : IDisposable
             Latencies? calm = null;
             if (pairs.Count % 2 == 0) calm = Measured();
             Latencies crowded;
-            using (var bad = new Misbehaviour(_daemon.Tcp, Misbehaving)) crowded = Measured();
+            using (var bad = new Misbehaviour(_daemon, Misbehaving)) crowded = Measured();
             Thread.Sleep(TimeSpan.FromMilliseconds(500));   // a thousand ends are work too
             pairs.Add((calm ?? Measured(), crowded));
         }
@@ -168,7 +168,7 @@ internal sealed class Crowd : IDisposable
     private void Fates()
     {
         long before = _daemon.ResidentBytes;
-        using var bad = new Misbehaviour(_daemon.Tcp, Misbehaving);
+        using var bad = new Misbehaviour(_daemon, Misbehaving);
         Thread.Sleep(s_fates / 4);
         Print("resident without and with those that misbehave", $"{before / 1024.0 / 1024:0.0} and {_daemon.ResidentBytes / 1024.0 / 1024:0.0} MiB");
         Thread.Sleep(s_fates * 3 / 4);
@@ -187,12 +187,9 @@ internal sealed class CrowdMember
     private static readonly byte[] s_request = TraceClient.Frame("""{"jsonrpc":"2.0","id":1,"method":"ping"}"""), s_heard = new byte[4096];
     private static byte[]? s_answer;
 
-    /// <param name="takesLittle">As little as the system lets it have unread; that has to be settled before there is a connection.</param>
-    public CrowdMember(IPEndPoint address, bool takesLittle = false)
+    public CrowdMember(EndPoint address)
     {
-        Socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true, ReceiveTimeout = 10_000, SendTimeout = 10_000 };
-        if (takesLittle) Socket.ReceiveBufferSize = 4096;
-        Socket.Connect(address);
+        Socket = WireClient.Connect(address);
         Socket.Send("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"u8);
         int had = 0;
         while (!s_heard.AsSpan(0, had).EndsWith("\r\n\r\n"u8)) had += Some(Socket.Receive(s_heard.AsSpan(had)));
@@ -222,7 +219,7 @@ internal sealed class CrowdMember
     /// <summary>Leaves no trace in the system's tables either.</summary>
     public void Reset()
     {
-        Socket.LingerState = new LingerOption(true, 0);
+        if (Socket.AddressFamily == AddressFamily.InterNetwork) Socket.LingerState = new LingerOption(true, 0);
         Socket.Dispose();
     }
 
@@ -243,13 +240,14 @@ internal sealed partial class Misbehaviour : IDisposable
     private readonly ManualResetEventSlim _end = new();
     private readonly Thread _flood;
 
-    public Misbehaviour(IPEndPoint address, int count)
+    public Misbehaviour(TestDaemon daemon, int count)
     {
         byte[] set = TraceClient.Frame($$"""{"jsonrpc":"2.0","id":1,"method":"state.set","params":{"key":"k","value":"{{new string('x', LargeBytes)}}"} }""");
         byte[] get = TraceClient.Frame("""{"jsonrpc":"2.0","id":1,"method":"state.get","params":{"key":"k"} }""");
         for (int i = 0; i < count; i++)
         {
-            var member = new CrowdMember(address, takesLittle: true);
+            // Between the ends of a TCP connection the system itself holds megabytes before the daemon notices that nobody reads.
+            var member = new CrowdMember(i % 3 == 0 ? daemon.Tcp : daemon.Unix);
             switch (i % 3)
             {
                 case 0:

@@ -83,7 +83,12 @@ internal sealed class Soak(TestDaemon daemon, int minutes)
         }
         _end.Set();
         foreach (Thread thread in _threads) thread.Join();
-        return Judge(all);
+        bool good = Judge(all);
+        if (daemon.HasExited) return false;
+        // The daemon gives memory back half a second to a second after the last traffic: what is left is what it really holds.
+        Thread.Sleep(TimeSpan.FromSeconds(3));
+        Console.WriteLine($"quiet    {ProcessFigures.Of(daemon.ProcessId).Resident:#,0} KiB");
+        return good;
     }
 
     private Minute Watch()
