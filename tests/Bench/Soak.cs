@@ -15,7 +15,10 @@ internal sealed class Soak(TestDaemon daemon, int minutes)
 
     private static readonly TimeSpan s_betweenSamples = TimeSpan.FromSeconds(5);
 
-    private readonly ManualResetEventSlim _end = new();
+    /// <summary>Each minute ends with a pause: the longest step takes three seconds, and half a second to a second later the daemon gives memory back.</summary>
+    private static readonly TimeSpan s_pause = TimeSpan.FromSeconds(5);
+
+    private readonly ManualResetEventSlim _end = new(), _go = new(true);
     private readonly List<Thread> _threads = [];
     private readonly Lock _pingLock = new();
     private List<double> _pings = [];
@@ -54,6 +57,7 @@ internal sealed class Soak(TestDaemon daemon, int minutes)
                 TimeSpan wait = due - Stopwatch.GetElapsedTime(started);
                 if (wait > TimeSpan.Zero) _end.Wait(wait);
                 else if (wait < -period) due -= wait;
+                _go.Wait();
             }
         }
         catch (Exception e)
@@ -71,8 +75,8 @@ internal sealed class Soak(TestDaemon daemon, int minutes)
     private bool Run()
     {
         SoakLoads.AddTo(this, daemon);
-        Console.WriteLine($"{minutes} minutes; memory in KiB, handles the least of the minute, ping in µs");
-        Console.WriteLine("{0,6} {1,12} {2,6} {3,9} {4,9} {5,8} {6,8} {7,6} {8,8} {9,8}", "minute", "requests", "errors", "resident", "anonymous", "handles", "threads", "cpu %", "p50", "p99");
+        Console.WriteLine($"{minutes} minutes; memory in KiB, under load (medians) and in the pause that ends the minute; handles the least of the minute; ping in µs");
+        Console.WriteLine("{0,6} {1,12} {2,6} {3,9} {4,9} {5,8} {6,8} {7,8} {8,6} {9,8} {10,8}", "minute", "requests", "errors", "resident", "anonymous", "pause", "handles", "threads", "cpu %", "p50", "p99");
         foreach (Thread thread in _threads) thread.Start();
 
         var all = new List<Minute>();
@@ -83,35 +87,32 @@ internal sealed class Soak(TestDaemon daemon, int minutes)
         }
         _end.Set();
         foreach (Thread thread in _threads) thread.Join();
-        bool good = Judge(all);
-        if (daemon.HasExited) return false;
-        // The daemon gives memory back half a second to a second after the last traffic: what is left is what it really holds.
-        Thread.Sleep(TimeSpan.FromSeconds(3));
-        Console.WriteLine($"quiet    {ProcessFigures.Of(daemon.ProcessId).Resident:#,0} KiB");
-        return good;
+        return Judge(all);
     }
 
     private Minute Watch()
     {
-        double processor = daemon.HasExited ? 0 : ProcessFigures.Of(daemon.ProcessId).Processor;
-        var samples = new List<ProcessFigures>();
+        var samples = new List<ProcessFigures> { ProcessFigures.Of(daemon.ProcessId) };
         long started = Stopwatch.GetTimestamp();
         while (samples.Count < TimeSpan.FromMinutes(1) / s_betweenSamples && !_end.Wait(s_betweenSamples)) samples.Add(ProcessFigures.Of(daemon.ProcessId));
-        double cpu = samples.Count == 0 ? 0 : (samples[^1].Processor - processor) / Stopwatch.GetElapsedTime(started).TotalSeconds;
+        double processor = (samples[^1].Processor - samples[0].Processor) / Stopwatch.GetElapsedTime(started).TotalSeconds;
+        long busy = Median(samples, one => one.Resident), threads = Median(samples, one => one.Threads);
+        _go.Reset();
+        if (!_end.Wait(s_pause)) samples.Add(ProcessFigures.Of(daemon.ProcessId));
+        _go.Set();
         lock (_pingLock)
         {
             List<double> pings = _pings;
             _pings = [];
             pings.Sort();
-            return new Minute(Median(samples, one => one.Resident), Median(samples, one => one.Anonymous),
-                samples.Count == 0 ? 0 : samples.Min(one => one.Handles), (int)Median(samples, one => one.Threads), cpu, At(pings, 0.5), At(pings, 0.99));
+            return new Minute(busy, Median(samples, one => one.Anonymous), samples[^1].Resident, samples.Min(one => one.Handles), threads, processor, At(pings, 0.5), At(pings, 0.99));
         }
 
         static double At(List<double> sorted, double part) => sorted.Count == 0 ? 0 : sorted[(int)(part * (sorted.Count - 1))];
     }
 
-    private void Print(int minute, Minute one) => Console.WriteLine("{0,6} {1,12:#,0} {2,6} {3,9:#,0} {4,9:#,0} {5,8} {6,8} {7,6:0.0} {8,8:0.0} {9,8:0.0}",
-        minute, SoakClient.Requests, _failure is null ? 0 : 1, one.Resident, one.Anonymous, one.Handles, one.Threads, one.Processor * 100, one.P50, one.P99);
+    private void Print(int minute, Minute one) => Console.WriteLine("{0,6} {1,12:#,0} {2,6} {3,9:#,0} {4,9:#,0} {5,8:#,0} {6,8} {7,8} {8,6:0.0} {9,8:0.0} {10,8:0.0}",
+        minute, SoakClient.Requests, _failure is null ? 0 : 1, one.Resident, one.Anonymous, one.Quiet, one.Handles, one.Threads, one.Processor * 100, one.P50, one.P99);
 
     private bool Judge(List<Minute> all)
     {
@@ -127,11 +128,17 @@ internal sealed class Soak(TestDaemon daemon, int minutes)
             return good;
         }
         Minute warm = all[WarmMinutes - 1], last = all[^1];
-        double growth = last.Resident / (double)warm.Resident - 1;
-        bool memory = growth <= AllowedGrowth, handles = last.Handles <= warm.Handles;
-        Console.WriteLine($"memory   {last.Resident:#,0} KiB against {warm.Resident:#,0} in minute {WarmMinutes}: {growth * 100:+0.0;-0.0} %, allowed {AllowedGrowth * 100:+0} %: {Verdict(memory)}");
+        bool handles = last.Handles <= warm.Handles;
+        bool memory = Compare("load", last.Resident, warm.Resident) & Compare("pause", last.Quiet, warm.Quiet);
         Console.WriteLine($"handles  {last.Handles} against {warm.Handles}: {Verdict(handles)}");
         return good && memory && handles;
+
+        static bool Compare(string when, long last, long warm)
+        {
+            double growth = last / (double)warm - 1;
+            Console.WriteLine($"{when,-8} {last:#,0} KiB resident against {warm:#,0} in minute {WarmMinutes}: {growth * 100:+0.0;-0.0} %, allowed {AllowedGrowth * 100:+0} %: {Verdict(growth <= AllowedGrowth)}");
+            return growth <= AllowedGrowth;
+        }
     }
 
     private static string Verdict(bool good) => good ? "good" : "NOT GOOD";
@@ -139,8 +146,8 @@ internal sealed class Soak(TestDaemon daemon, int minutes)
     private static long Median(List<ProcessFigures> samples, Func<ProcessFigures, long> figure)
     {
         List<long> sorted = [.. samples.Select(figure).Order()];
-        return sorted.Count == 0 ? 0 : sorted[sorted.Count / 2];
+        return sorted[sorted.Count / 2];
     }
 
-    private readonly record struct Minute(long Resident, long Anonymous, int Handles, int Threads, double Processor, double P50, double P99);
+    private readonly record struct Minute(long Resident, long Anonymous, long Quiet, int Handles, long Threads, double Processor, double P50, double P99);
 }
