@@ -17,8 +17,10 @@ usage: ./build.sh COMMAND
   run [ARGS]         build if needed, then start the daemon: out/car-server ARGS
   test [FILTER]      run every test; with FILTER (/*/*/RunsTests/*) only those C# tests
   fuzz               the long fuzz run: millions of inputs per target
-  bench [WORD]       measure the daemon's parts and the built executable; with WORD only the cases named so
   order              write startup.order anew: which methods a start needs, so that they lie together in the executable
+  bench [WORD]       measure the daemon's parts and the built executable; with WORD only the cases named so;
+                     `bench crowd`: 10,000 connections, and what the others notice when 1,000 of them misbehave
+  soak [MINUTES]     a mixed load on the built executable for 30 minutes; fails when an answer is wrong or memory grows
   publish            a release archive with its checksum, in out/
   install            put the executable on the path and add a user service (--no-service: only the executable)
   help               this text
@@ -366,6 +368,7 @@ case $command in
     fuzz)    fuzz ;;
     bench)   bench "$@" ;;
     order)   record_order ;;
+    soak)    bench soak "$@" ;;
     publish) publish ;;
     install) install_all "$@" ;;
     help|-h|--help) usage ;;

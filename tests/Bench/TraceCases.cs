@@ -293,7 +293,7 @@ internal sealed class TraceCases : IAsyncDisposable
         {
             for (int i = 0; i < times; i++)
             {
-                client.Send(TraceClient.Frame($$"""{"jsonrpc":"2.0","id":"a request that is long enough for a frame of medium size, whatever the run is called","method":"runs.get_trace","params":{"run_id":"{{run}}"} }"""));
+                client.Send(TraceClient.Frame($$"""{"jsonrpc":"2.0","id":1,"method":"runs.get_trace","params":{"run_id":"{{run}}"} }"""));
                 int length = client.ReadFrame().Length;
                 if (length < TraceBytes / 2) throw new InvalidOperationException($"a trace of {length} bytes");
             }

@@ -26,11 +26,11 @@ internal sealed class TraceClient : IDisposable
     public static byte[] Frame(string text)
     {
         byte[] payload = Encoding.UTF8.GetBytes(text);
-        byte[] header = payload.Length <= ushort.MaxValue ? new byte[8] : new byte[14];
+        byte[] header = new byte[payload.Length switch { < 126 => 6, <= ushort.MaxValue => 8, _ => 14 }];
         header[0] = 0x81;
-        header[1] = (byte)(0x80 | (header.Length == 8 ? 126 : 127));
+        header[1] = (byte)(0x80 | header.Length switch { 6 => payload.Length, 8 => 126, _ => 127 });
         if (header.Length == 8) BinaryPrimitives.WriteUInt16BigEndian(header.AsSpan(2), (ushort)payload.Length);
-        else BinaryPrimitives.WriteUInt64BigEndian(header.AsSpan(2), (ulong)payload.Length);
+        if (header.Length == 14) BinaryPrimitives.WriteUInt64BigEndian(header.AsSpan(2), (ulong)payload.Length);
         return [.. header, .. payload];
     }
 
@@ -39,10 +39,10 @@ internal sealed class TraceClient : IDisposable
         while (!bytes.IsEmpty) bytes = bytes[Socket.Send(bytes)..];
     }
 
-    /// <summary>Sends a request of at least 126 bytes and returns its answer; notifications that come before it are passed over.</summary>
+    /// <summary>Sends a request and returns its answer; notifications that come before it are passed over.</summary>
     public string Call(string method, string parameters)
     {
-        Send(Frame($$"""{"jsonrpc":"2.0","id":"a call of the measurement, with an id that is long enough for a frame of medium size","method":"{{method}}","params":{{parameters}}}"""));
+        Send(Frame($$"""{"jsonrpc":"2.0","id":"a call of the measurement","method":"{{method}}","params":{{parameters}}}"""));
         while (true)
         {
             string answer = Encoding.UTF8.GetString(ReadFrame());
