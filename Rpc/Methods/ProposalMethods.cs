@@ -5,6 +5,7 @@ using CarServer.State;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Analysis;
 using CarServer.State.Engine.Policies;
+using CarServer.State.Engine.Tools;
 using CarServer.State.Events;
 using CarServer.State.Supervision;
 

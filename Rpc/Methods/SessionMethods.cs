@@ -4,6 +4,7 @@ using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Policies;
+using CarServer.State.Engine.Tools;
 
 namespace CarServer.Rpc.Methods;
 

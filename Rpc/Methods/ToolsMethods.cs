@@ -2,6 +2,7 @@ using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
 using CarServer.RunStore;
 using CarServer.State.Engine;
+using CarServer.State.Engine.Tools;
 
 namespace CarServer.Rpc.Methods;
 

@@ -1,3 +1,5 @@
+using CarServer.State.Engine.Tools;
+
 namespace CarServer.State.Engine;
 
 /// <summary>Bounds of a proposal and of what its execution waits for, each with its reason.</summary>

@@ -3,6 +3,7 @@ using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Policies;
+using CarServer.State.Engine.Tools;
 using CarServer.Tests.Support;
 
 namespace CarServer.Tests.Unit.Engine.Policies;
@@ -172,6 +173,19 @@ public sealed class PolicyRegistryTests
         await Assert.That(policies.Unregister("n", policies.Global)).IsEqualTo(1);
         policies.Withdraw(policies.Register([large]));
         await Assert.That(policies.Count(null)).IsEqualTo(0);
+    }
+
+    /// <summary>Nothing runs for it, and its client has had that answer already (protocol 10.3).</summary>
+    [Test]
+    public async Task A_remembered_success_comes_before_the_policies()
+    {
+        await using var engine = new TestEngine("a");
+        const string Idempotent = """{"id":"a","type":"tool_call","tool":"a","idempotent":true}""";
+        await engine.SubmitAsync(Idempotent);
+        engine.Runtime.Policies.Register([Deny("n", "a")]);
+        await Assert.That(TestEngine.Statuses(await engine.SubmitAsync(Idempotent))).IsEqualTo("succeeded");
+        await Assert.That(TestEngine.Statuses(await engine.SubmitAsync(CallA))).IsEqualTo("rejected");
+        await Assert.That(engine.Tools.Calls.Length).IsEqualTo(1);
     }
 
     [Test]

@@ -3,8 +3,9 @@ using CarServer.Rpc.Methods;
 using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Engine;
+using CarServer.State.Engine.Tools;
 
-namespace CarServer.Tests.Unit.Engine;
+namespace CarServer.Tests.Unit.Engine.Tools;
 
 public class ToolRegistryTests
 {

@@ -2,7 +2,7 @@ using System.Text;
 using CarServer.RunStore;
 using CarServer.State.Engine.Schemas;
 
-namespace CarServer.State.Engine;
+namespace CarServer.State.Engine.Tools;
 
 /// <summary>The tools of one session. Any thread.</summary>
 /// <param name="clock">What rate limits go by; the system's when there is none.</param>
