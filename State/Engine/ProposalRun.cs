@@ -153,7 +153,7 @@ internal sealed class ProposalRun
     {
         if (result.Status == ActionStatus.Succeeded || action.FailureBehavior == FailureBehavior.Skip) return;
         bool failed = result.Status == ActionStatus.Failed;
-        _stopped ??= $"{Skipped}action '{action.Id}' {(failed ? "failed" : "was rejected")}";
+        _stopped ??= $"{Skipped}action '{Excerpt.Of(action.Id, EngineLimits.MaxRepeatedIdChars)}' {(failed ? "failed" : "was rejected")}";
         bool aborts = action.FailureBehavior == FailureBehavior.Abort || result.RejectedByPolicy;
         _rollBack |= aborts && (failed || _rejectionsAbort);
     }

@@ -191,11 +191,23 @@ public sealed class PolicyRegistryTests
     [Test]
     public async Task Reasons_without_end_are_counted_instead()
     {
-        Violation[] all = [.. Enumerable.Repeat(new Violation("n", new string('r', 1_000)), 100)];
+        Violation[] all = [.. Enumerable.Repeat(new Violation("n", new string('r', EngineLimits.MaxRepeatedChars / 5)), 100)];
         string error = Violation.Join([.. all]);
-        await Assert.That(error.Length).IsLessThan(PolicyLimits.MaxErrorChars + 100);
+        await Assert.That(error.Length).IsLessThan(EngineLimits.MaxRepeatedChars + 100);
         await Assert.That(error).EndsWith("; and 96 more");
         await Assert.That(Violation.Join([.. all[..4]])).IsEqualTo(string.Join("; ", all[..4].Select(one => one.Reason)));
+    }
+
+    /// <summary>Each of ten thousand actions may repeat it; a character outside the basic plane is two, and not cut in two.</summary>
+    [Test]
+    public async Task A_long_reason_is_cut_in_results_and_whole_in_the_event()
+    {
+        await using var engine = new TestEngine("a");
+        string key = new string('k', EngineLimits.MaxRepeatedChars - "state['".Length - 1) + "😀" + new string('z', 500);
+        engine.Runtime.Policies.Register([new PolicyDefinition("n", "require_state", Key: key, Value: RawJson.Null)]);
+        ProposalResult result = await engine.SubmitAsync(CallA);
+        await Assert.That(result.Results[0].Error).IsEqualTo($"state['{key[..(EngineLimits.MaxRepeatedChars - "state['".Length - 1)]}…");
+        await Assert.That(Encoding.UTF8.GetString(engine.Runtime.Events.Latest()[1].Span)).Contains("zzz'] must be null");
     }
 
     /// <summary>A thousand connections' worth of policies and actions, against rules written down once more, as plainly as can be.</summary>
