@@ -97,7 +97,7 @@ public sealed class SupervisionTests
         await using RpcPeer peer = await daemon.ConnectAsync();
         await host.CallAsync("supervision.subscribe");
         Task<JsonElement> submitted = peer.CallAsync("proposal.submit", $$"""{"proposal":{"actions":[{{string.Join(',', Enumerable.Repeat("""{"type":"state_read","parameters":{"key":"k"} }""", 400))}}]} }""");
-        string reason = new('r', 2_048);
+        string reason = new('r', 1_000);
         await DecideAsync(host, await NextIntentAsync(host), $$"""{"kind":"deny","reason":"{{reason}}"}""");
         JsonElement[] results = [.. (await submitted).GetProperty("results").EnumerateArray()];
         await Assert.That(results.Length).IsEqualTo(400);
