@@ -57,8 +57,8 @@ internal sealed class ToolRegistry(TimeProvider? clock = null)
         return true;
     }
 
-    /// <summary>An escape may spell anything.</summary>
-    private static bool MayHavePattern(RawJson schema) => schema.Utf8.Contains((byte)'\\') || schema.Utf8.IndexOf("pattern"u8) >= 0;
+    /// <summary>Escapes like these may spell the word, too.</summary>
+    private static bool MayHavePattern(RawJson schema) => schema.Utf8.IndexOf("pattern"u8) >= 0 || schema.Utf8.IndexOf("\\u00"u8) >= 0;
 
     /// <summary>Registers all of them or, when one is refused, none. A name that is taken gets the new definition.</summary>
     /// <returns>How many definitions were taken.</returns>
