@@ -237,7 +237,7 @@ internal sealed class Daemon : IAsyncDisposable
         if (_options.Workspace is not { } workspace) return null;
         string? problem = !Directory.Exists(workspace) ? "there is no such directory"
             : Array.Exists([_options.Root, _options.TokenDirectory, _options.JournalDirectory, RunCatalog.ForJournalDirectory(_options.JournalDirectory).Root],
-                path => WorkspaceRule.ReallyHolds(workspace, path) || WorkspaceRule.ReallyHolds(path, workspace)) ? "the daemon's own files lie in it or around it"
+                path => WorkspaceRule.Holds(workspace, path) || WorkspaceRule.Holds(path, workspace)) ? "the daemon's own files lie in it or around it"
             : null;
         if (problem is null) return workspace;
         if (_options.WorkspaceIsExplicit) throw new DaemonStartException($"cannot use the workspace {workspace}: {problem}");

@@ -3,6 +3,7 @@ using CarServer.State.Auth;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Basics;
 using CarServer.State.Engine.Policies;
+using CarServer.State.Engine.Tools;
 using CarServer.State.Events;
 using CarServer.State.Permissions;
 using CarServer.State.Runs;

@@ -232,7 +232,7 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel, IAnswerSi
         if (method is null)
         {
             if (envelope.MethodName() is not { } name) return new RpcException(RpcErrorCode.InvalidRequest, "method is not valid text");
-            return RpcException.UnknownMethod(name.Length <= EchoedNameLength ? name : name[..EchoedNameLength] + "…");
+            return RpcException.UnknownMethod(Excerpt.Of(name, EchoedNameLength));
         }
         if (method.Access == Access.Host && !_session.IsHost && _dispatcher.State.Auth.HasHostToken)
             return new RpcException(RpcErrorCode.InternalError, $"{method.Name} requires the host role: session.auth {{ host_token }}");

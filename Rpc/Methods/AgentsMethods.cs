@@ -1,6 +1,7 @@
 using CarServer.Rpc.JsonRpc;
 using CarServer.RunStore;
 using CarServer.State.Engine.Basics;
+using CarServer.State.Engine.Tools;
 
 namespace CarServer.Rpc.Methods;
 
@@ -9,13 +10,17 @@ internal static class AgentsMethods
 {
     public static readonly Method[] Rows =
     [
-        Method.Row("agents.register_basics", "{}", "Registers the seven tools that the daemon can run itself, in its workspace.",
-            static () => ToolsMethodsJson.Default.NoParams, static () => ToolsMethodsJson.Default.RawJson, RegisterBasics),
+        Method.Waiting("agents.register_basics", "{}", "Registers the seven tools that the daemon can run itself, in its workspace.",
+            static () => ToolsMethodsJson.Default.NoParams, static () => ToolsMethodsJson.Default.RawJson, RegisterBasicsAsync),
     ];
 
-    private static RawJson RegisterBasics(Call call, NoParams _)
+    private static Task<RawJson> RegisterBasicsAsync(Call call, NoParams _)
     {
-        call.Session.Runtime.Tools.Register(BasicTools.Definitions);
-        return RawJson.Null;
+        ToolRegistry tools = call.Session.Runtime.Tools;
+        return tools.InOrderAsync(() =>
+        {
+            tools.Register(BasicTools.Definitions);
+            return RawJson.Null;
+        }, call.Abandoned);
     }
 }

@@ -4,6 +4,7 @@ using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Analysis;
+using CarServer.State.Engine.Tools;
 using CarServer.State.Runs;
 
 namespace CarServer.Rpc.Methods;
@@ -35,7 +36,13 @@ internal static class AnalysisMethods
     private static Task<Verification> VerifyAsync(Call call, AnalysisParams p)
     {
         Dictionary<string, RawJson> initial = p.InitialState ?? call.Session.Runtime.State.Snapshot(tenant: null);
-        return Task.Run(() => Verifier.Verify(p.Proposal, initial, call.Session.Runtime.Tools, new Effort(call.Abandoned)));
+        ToolRegistry tools = call.Session.Runtime.Tools;
+        Task settled = tools.Settled;
+        return Task.Run(async () =>
+        {
+            await settled;
+            return Verifier.Verify(p.Proposal, initial, tools, new Effort(call.Abandoned));
+        });
     }
 
     private static Task<Dictionary<string, RawJson>> SimulateAsync(Call call, AnalysisParams p)

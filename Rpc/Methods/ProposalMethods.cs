@@ -5,6 +5,7 @@ using CarServer.State;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Analysis;
 using CarServer.State.Engine.Policies;
+using CarServer.State.Engine.Tools;
 using CarServer.State.Events;
 using CarServer.State.Supervision;
 
@@ -32,7 +33,13 @@ internal static class ProposalMethods
         string? runId = call.Session.CurrentRunId;
         // The gates may read decisions from disk, which the read loop never does.
         p.IsAsked = call.Session.Runtime.Admission is { IsNeeded: true };
-        return !p.IsAsked && call.Session.Runtime.MayRunInline(p.Proposal, session) ? RunAsync(call, p, session, runId) : Task.Run(() => RunAsync(call, p, session, runId));
+        Task settled = call.Session.Runtime.Tools.Settled;
+        if (!p.IsAsked && settled.IsCompleted && call.Session.Runtime.MayRunInline(p.Proposal, session)) return RunAsync(call, p, session, runId);
+        return Task.Run(async () =>
+        {
+            await settled;   // tools that the client registered before are there
+            return await RunAsync(call, p, session, runId);
+        });
     }
 
     private static async Task<ProposalResult> RunAsync(Call call, ProposalSubmitParams p, PolicyScope? session, string? runId)

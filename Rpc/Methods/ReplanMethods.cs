@@ -2,6 +2,7 @@ using System.Text.Json;
 using CarServer.Rpc.JsonRpc;
 using CarServer.RunStore;
 using CarServer.State.Engine;
+using CarServer.State.Engine.Tools;
 using CarServer.State.Sessions;
 
 namespace CarServer.Rpc.Methods;

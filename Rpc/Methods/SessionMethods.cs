@@ -4,6 +4,7 @@ using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Policies;
+using CarServer.State.Engine.Tools;
 
 namespace CarServer.Rpc.Methods;
 
@@ -12,24 +13,28 @@ internal static class SessionMethods
 {
     public static readonly Method[] Rows =
     [
-        Method.Row("session.init", "{ tools, policies? }", "Registers tools, and policies as `policy.register` does; all of them or none.",
-            static () => SessionMethodsJson.Default.SessionInitParams, static () => SessionMethodsJson.Default.SessionInitResult, Init),
+        Method.Waiting("session.init", "{ tools, policies? }", "Registers tools, and policies as `policy.register` does; all of them or none.",
+            static () => SessionMethodsJson.Default.SessionInitParams, static () => SessionMethodsJson.Default.SessionInitResult, InitAsync),
     ];
 
-    internal static SessionInitResult Init(Call call, SessionInitParams p)
+    private static Task<SessionInitResult> InitAsync(Call call, SessionInitParams p)
     {
         // Policies first: from the moment a tool can be called, what forbids it holds.
         PolicyRegistry policies = call.Session.Runtime.Policies;
         IReadOnlyList<Policy> added = policies.Register(p.Policies ?? []);
-        try
+        ToolRegistry tools = call.Session.Runtime.Tools;
+        return tools.InOrderAsync(() =>
         {
-            return new SessionInitResult(call.Session.ClientId, call.Session.Runtime.Tools.Register(p.Tools), added.Count);
-        }
-        catch (RefusedException)
-        {
-            policies.Withdraw(added);
-            throw;
-        }
+            try
+            {
+                return new SessionInitResult(call.Session.ClientId, tools.Register(p.Tools, call.Abandoned), added.Count);
+            }
+            catch
+            {
+                policies.Withdraw(added);
+                throw;
+            }
+        }, call.Abandoned, ToolRegistry.AreSoon(p.Tools));
     }
 }
 

@@ -2,6 +2,7 @@ using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
 using CarServer.RunStore;
 using CarServer.State.Engine;
+using CarServer.State.Engine.Tools;
 
 namespace CarServer.Rpc.Methods;
 
@@ -10,13 +11,13 @@ internal static class ToolsMethods
 {
     public static readonly Method[] Rows =
     [
-        Method.Row("tools.register", "[ { name, description?, parameters?, returns?, idempotent?, cache_ttl_secs?, rate_limit? }, … ]",
+        Method.Waiting("tools.register", "[ { name, description?, parameters?, returns?, idempotent?, cache_ttl_secs?, rate_limit? }, … ]",
             "Registers tools that this client runs; all of them or none.",
-            static () => ToolsMethodsJson.Default.ListToolDefinition, static () => ToolsMethodsJson.Default.Int32, Register),
-        Method.Row("tools.list", "{}", "The registered tools, sorted by name.",
-            static () => ToolsMethodsJson.Default.NoParams, static () => ToolsMethodsJson.Default.ToolsListResult, List),
-        Method.Row("tools.unregister", "{ name }", "Takes a tool back; an unknown name is no error.",
-            static () => ToolsMethodsJson.Default.ToolsUnregisterParams, static () => ToolsMethodsJson.Default.ToolsUnregisterResult, Unregister),
+            static () => ToolsMethodsJson.Default.ListToolDefinition, static () => ToolsMethodsJson.Default.Int32, RegisterAsync),
+        Method.Waiting("tools.list", "{}", "The registered tools, sorted by name.",
+            static () => ToolsMethodsJson.Default.NoParams, static () => ToolsMethodsJson.Default.ToolsListResult, ListAsync),
+        Method.Waiting("tools.unregister", "{ name }", "Takes a tool back; an unknown name is no error.",
+            static () => ToolsMethodsJson.Default.ToolsUnregisterParams, static () => ToolsMethodsJson.Default.ToolsUnregisterResult, UnregisterAsync),
         Method.Row("tools.poll", "{ handle }", "What a detached tool has brought so far, or null for an unknown handle.",
             static () => ToolsMethodsJson.Default.ToolHandleParams, static () => ToolsMethodsJson.Default.RawJson, Poll),
         Method.Row("tools.cancel", "{ handle }", "Ends a detached tool.",
@@ -25,16 +26,27 @@ internal static class ToolsMethods
             static () => ToolsMethodsJson.Default.NoParams, static () => ToolsMethodsJson.Default.ToolsSubscribeResult, Subscribe),
     ];
 
-    internal static int Register(Call call, List<ToolDefinition> definitions) => call.Session.Runtime.Tools.Register(definitions);
-
-    internal static ToolsListResult List(Call call, NoParams _)
+    private static Task<int> RegisterAsync(Call call, List<ToolDefinition> definitions)
     {
-        ToolDefinition[] tools = call.Session.Runtime.Tools.List();
-        return new ToolsListResult(tools, tools.Length);
+        ToolRegistry tools = call.Session.Runtime.Tools;
+        return tools.InOrderAsync(() => tools.Register(definitions, call.Abandoned), call.Abandoned, ToolRegistry.AreSoon(definitions));
     }
 
-    internal static ToolsUnregisterResult Unregister(Call call, ToolsUnregisterParams p) =>
-        new(p.Name, call.Session.Runtime.Tools.Unregister(p.Name) ? 1 : 0);
+    private static Task<ToolsListResult> ListAsync(Call call, NoParams _)
+    {
+        ToolRegistry tools = call.Session.Runtime.Tools;
+        return tools.InOrderAsync(() =>
+        {
+            ToolDefinition[] all = tools.List();
+            return new ToolsListResult(all, all.Length);
+        }, call.Abandoned);
+    }
+
+    private static Task<ToolsUnregisterResult> UnregisterAsync(Call call, ToolsUnregisterParams p)
+    {
+        ToolRegistry tools = call.Session.Runtime.Tools;
+        return tools.InOrderAsync(() => new ToolsUnregisterResult(p.Name, tools.Unregister(p.Name) ? 1 : 0), call.Abandoned);
+    }
 
     // Tools of a connection cannot be detached (protocol 7.5), so there is no handle that anybody could know.
     private static RawJson Poll(Call call, ToolHandleParams p) => RawJson.Null;

@@ -1,5 +1,6 @@
 using CarServer.RunStore;
 using CarServer.State.Engine.Basics;
+using CarServer.State.Engine.Tools;
 using CarServer.State.Events;
 
 namespace CarServer.State.Engine;
@@ -61,16 +62,16 @@ internal sealed class ActionAttempts(Runtime runtime, string proposalId, string?
     private async ValueTask<ToolOutcome> CallToolAsync(AgentAction action, ulong attempt)
     {
         RegisteredTool? tool = runtime.Tools.Find(action.Tool!);
-        ResultCache.Key? key = ResultCache.KeyOf(tool, tenant, action);
+        OutputCache.Key? key = OutputCache.Key.OfResult(action, tenant, tool);
         if (key is { } known && runtime.Results.TryGet(known, out RawJson remembered)) return ToolOutcome.Succeeded(remembered);
         if (tool?.Limit is { } limit && await AwaitTokenAsync(limit, action.Tool!) is { } refused) return refused;
 
         long forgotten = runtime.Results.Forgotten;
         ToolOutcome outcome = await DispatchAsync(action, attempt);
-        if (BasicTools.Changes(action.Tool!)) runtime.Results.Forget(BasicTools.IsOne);   // what was read of the file is not what is there now
+        if (BasicTools.Changes(action.Tool!)) runtime.Results.Forget(static entry => BasicTools.IsOne(entry.Key.Tool));   // what was read of the file is not what is there now
         if (outcome.End != ToolEnd.Succeeded) return outcome;
         if (tool is { ChecksOutput: true } && await OutputProblemAsync(tool, outcome.Output) is { } problem) return ToolOutcome.Failed(problem);
-        if (key is { } fresh) runtime.Results.Keep(fresh, outcome.Output, forgotten);
+        if (key is { } fresh) runtime.Results.Keep(fresh, outcome.Output, forgotten: forgotten);
         return outcome;
     }
 

@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using CarServer.RunStore;
 using CarServer.State.Engine.Policies;
+using CarServer.State.Engine.Tools;
 using CarServer.State.Events;
 
 namespace CarServer.State.Engine;
@@ -11,6 +12,9 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
 {
     private readonly ActionAttempts _attempts = new(runtime, proposalId, tenant, abandoned);
 
+    /// <summary>Marks remembered successes as this proposal's. No part of it: they may outlive it for long.</summary>
+    private readonly object? _own = undo is null ? null : new();
+
     public int ToolCalls => _attempts.ToolCalls;
     public int Retries => _attempts.Retries;
 
@@ -19,7 +23,7 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
         long started = runtime.Clock.GetTimestamp();
 
         // An idempotent call that has succeeded before is not looked at again.
-        if (IdempotencyKey(action) is { } known && runtime.Successes.TryGet(known, out RawJson remembered))
+        if (OutputCache.Key.OfSuccess(action, tenant) is { } known && runtime.Successes.TryGet(known, out RawJson remembered))
             return new(Succeed(action, remembered, EventKind.ActionDeduplicated, started));
 
         if (ActionValidation.Problem(action, tenant, runtime.State, runtime.Tools, _attempts.Conditions) is { } problem) return new(Reject(action, problem, started));
@@ -38,13 +42,12 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
         if (outcome.End != ToolEnd.Succeeded) return Fail(action, outcome.Error, started);
 
         ActionResult result = Succeed(action, outcome.Output, EventKind.ActionSucceeded, started);
-        if (result.Status == ActionStatus.Succeeded && IdempotencyKey(action) is { } key) runtime.Successes.Keep(key, outcome.Output);
+        if (result.Status == ActionStatus.Succeeded && OutputCache.Key.OfSuccess(action, tenant) is { } key) runtime.Successes.Keep(key, outcome.Output, _own);
         return result;
     }
 
-    /// <summary>Null for an action that is not to be remembered.</summary>
-    public IdempotencyCache.Key? IdempotencyKey(AgentAction action) =>
-        action is { Idempotent: true, Type: ActionType.ToolCall, Tool: { } tool } ? new IdempotencyCache.Key(tenant, tool, action.Parameters) : null;
+    /// <summary>What the proposal's own tool calls brought is not remembered any more; what it found remembered stays.</summary>
+    public void ForgetSuccesses() => runtime.Successes.Forget(entry => entry.Source is { } source && source == _own);
 
     /// <summary>The result of an action that is not going to be looked at.</summary>
     public ActionResult Skip(AgentAction action, string reason)

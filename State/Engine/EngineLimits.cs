@@ -1,3 +1,5 @@
+using CarServer.State.Engine.Tools;
+
 namespace CarServer.State.Engine;
 
 /// <summary>Bounds of a proposal and of what its execution waits for, each with its reason.</summary>
@@ -12,6 +14,15 @@ internal static class EngineLimits
 
     /// <summary>Characters of a tool's name, for the same reason. Model providers allow 64 to 128.</summary>
     public const int MaxToolNameChars = 256;
+
+    /// <summary>
+    /// Characters of somebody's reason for a no, as the results of a proposal repeat it: with <see cref="MaxActions"/> of them the answer stays
+    /// within what its client may leave unread.
+    /// </summary>
+    public const int MaxRepeatedChars = 512;
+
+    /// <summary>Characters of an action's id in a text that other actions' results repeat: it has to be found again, and is whole in its own.</summary>
+    public const int MaxRepeatedIdChars = 64;
 
     /// <summary>
     /// Actions, preconditions, dependencies and effects of a proposal that may run on the thread that brought it, or that brought a tool's

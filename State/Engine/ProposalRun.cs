@@ -153,7 +153,7 @@ internal sealed class ProposalRun
     {
         if (result.Status == ActionStatus.Succeeded || action.FailureBehavior == FailureBehavior.Skip) return;
         bool failed = result.Status == ActionStatus.Failed;
-        _stopped ??= $"{Skipped}action '{action.Id}' {(failed ? "failed" : "was rejected")}";
+        _stopped ??= $"{Skipped}action '{Excerpt.Of(action.Id, EngineLimits.MaxRepeatedIdChars)}' {(failed ? "failed" : "was rejected")}";
         bool aborts = action.FailureBehavior == FailureBehavior.Abort || result.RejectedByPolicy;
         _rollBack |= aborts && (failed || _rejectionsAbort);
     }
@@ -174,14 +174,11 @@ internal sealed class ProposalRun
         _runtime.Events.Record(EventKind.StateRollback, null, _proposal.Id,
             new("tenant", _tenant), new("restored", restored.Count), new("kept", undo.Keys - restored.Count));
 
-        var forgotten = new List<IdempotencyCache.Key>();
         for (int i = 0; i < _results.Length; i++)
         {
-            if (_results[i] is not { Status: ActionStatus.Succeeded } success) continue;
-            _results[i] = success with { RolledBack = true };
-            if (_pipeline.IdempotencyKey(_proposal.Actions[i]) is { } key) forgotten.Add(key);
+            if (_results[i] is { Status: ActionStatus.Succeeded } success) _results[i] = success with { RolledBack = true };
         }
-        _runtime.Successes.Forget(forgotten);
+        _pipeline.ForgetSuccesses();
     }
 
     private void RecordCompletion(CostSummary cost) =>

@@ -1,5 +1,6 @@
 using CarServer.RunStore;
 using CarServer.State.Engine.Policies;
+using CarServer.State.Engine.Tools;
 using CarServer.State.Events;
 
 namespace CarServer.State.Engine;
@@ -26,8 +27,8 @@ internal sealed class Runtime(EventLog events, IToolExecutor tools, TimeProvider
     /// <param name="planner">Who is asked for another plan.</param>
     public void Replan(ReplanConfig config, IPlanner planner) => _replans = new Replans(config, planner);
 
-    internal IdempotencyCache Successes { get; } = new();
-    internal ResultCache Results { get; } = new(clock);
+    internal OutputCache Successes { get; } = new(clock);
+    internal OutputCache Results { get; } = new(clock);
     internal IToolExecutor Executor => tools;
     internal TimeProvider Clock => clock;
 

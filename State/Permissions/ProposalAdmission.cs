@@ -28,7 +28,7 @@ internal sealed class ProposalAdmission(ClientSession session, PermissionGate pe
         if (outcome is not null)
         {
             Record(request, SupervisionGate, outcome.End, outcome.Reason, outcome.Reviewer);
-            if (outcome.End != SupervisionWord.Allow) return Reject(request, SupervisionGate, new Blocked($"blocked by supervision: {outcome.Reason}"));
+            if (outcome.End != SupervisionWord.Allow) return Reject(request, SupervisionGate, new Blocked($"blocked by supervision: {Excerpt.Of(outcome.Reason!, EngineLimits.MaxRepeatedChars)}"));
         }
         if (enforcesTiers || outcome is not null)
             events.Record(EventKind.GateAccepted, null, request.Proposal.Id, new("caller", request.Caller), new("tenant", request.Tenant), new("decision", "allow"));
@@ -65,16 +65,13 @@ internal sealed class ProposalAdmission(ClientSession session, PermissionGate pe
             PermissionDecision decision = decisions[i];
             if (decision.IsAllowed) continue;
             string sentence = string.Create(CultureInfo.InvariantCulture,
-                $"action '{Shown(decision.ActionId)}' (fingerprint {decision.Fingerprint}, requires {decision.Required}, granted {decision.Granted}): {decision.Reason}");
+                $"action '{Excerpt.Of(decision.ActionId, EngineLimits.MaxRepeatedIdChars)}' (fingerprint {decision.Fingerprint}, requires {decision.Required}, granted {decision.Granted}): {decision.Reason}");
             if (listed++ < PermissionLimits.MaxListedActions) reason.Append(listed == 1 ? "" : "; ").Append(sentence);
             else (own ??= [])[i] = $"{Begin}{sentence}; and {offending - 1} more";
         }
         if (own is not null) reason.Append(CultureInfo.InvariantCulture, $"; and {own.Count} more");
         return new Blocked(reason.ToString(), own);
     }
-
-    /// <summary>The fingerprint tells which action it is; its id may be long, and all results repeat it.</summary>
-    private static string Shown(string id) => id.Length <= 64 ? id : id[..64] + "…";
 
     private void Record(AdmissionRequest request, string gate, string decision, string? reason, string? reviewer) =>
         events.Record(EventKind.AdmissionGateDecision, null, request.Proposal.Id, new("caller", request.Caller), new("tenant", request.Tenant),

@@ -116,6 +116,8 @@ internal sealed class SupervisionDesk(TimeProvider clock)
         var waiting = new Waiting(intent);
         lock (_gate)
         {
+            if (_pending.Count(one => one.Intent.ClientId == clientId) >= SupervisionLimits.MaxPendingOfClient)
+                return new SupervisionOutcome(SupervisionOutcome.TooMany, $"{SupervisionLimits.MaxPendingOfClient} proposals of this connection wait for a decision already, which is the limit");
             if (_pending.Count >= SupervisionLimits.MaxPending)
                 return new SupervisionOutcome(SupervisionOutcome.TooMany, $"{SupervisionLimits.MaxPending} proposals wait for a decision already, which is the limit");
             _pending.Add(waiting);

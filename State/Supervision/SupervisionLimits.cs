@@ -9,6 +9,9 @@ internal static class SupervisionLimits
     /// <summary>Proposals that wait at a time. More than people decide on within half a minute; a further one is refused at once.</summary>
     public const int MaxPending = 64;
 
+    /// <summary>Those of one connection: a quarter, so that none keeps all others out.</summary>
+    public const int MaxPendingOfClient = 16;
+
     /// <summary>Characters of an intent. Nobody decides on what he cannot see, so a proposal whose intent would be longer is refused.</summary>
     public const int MaxIntentChars = 128 * 1024;
 

@@ -2,6 +2,7 @@ using CarServer.Rpc.Methods;
 using CarServer.RunStore;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Analysis;
+using CarServer.State.Engine.Tools;
 using System.Text.Json;
 
 namespace CarServer.Tests.Bench;

@@ -4,6 +4,7 @@ using System.Text.Json;
 using CarServer.Rpc.Methods;
 using CarServer.RunStore;
 using CarServer.State.Engine;
+using CarServer.State.Engine.Tools;
 using CarServer.State.Events;
 using CarServer.State.Runs;
 using CarServer.Tests.Support;

@@ -90,6 +90,23 @@ public sealed class SupervisionTests
     }
 
     [Test]
+    public async Task A_long_reason_is_cut_in_the_results_that_repeat_it()
+    {
+        await using TestDaemon daemon = await TestDaemon.StartAsync();
+        await using RpcPeer host = await daemon.ConnectHostAsync();
+        await using RpcPeer peer = await daemon.ConnectAsync();
+        await host.CallAsync("supervision.subscribe");
+        Task<JsonElement> submitted = peer.CallAsync("proposal.submit", $$"""{"proposal":{"actions":[{{string.Join(',', Enumerable.Repeat("""{"type":"state_read","parameters":{"key":"k"} }""", 400))}}]} }""");
+        string reason = new('r', 1_000);
+        await DecideAsync(host, await NextIntentAsync(host), $$"""{"kind":"deny","reason":"{{reason}}"}""");
+        JsonElement[] results = [.. (await submitted).GetProperty("results").EnumerateArray()];
+        await Assert.That(results.Length).IsEqualTo(400);
+        foreach (JsonElement one in results) await Assert.That(one.GetProperty("error").GetString()).IsEqualTo($"blocked by supervision: denied: {reason[..504]}…");
+        JsonElement gate = (await peer.CallAsync("events.query", """{"kinds":["admission_gate_decision"]}""")).GetProperty("events")[0].GetProperty("data");
+        await Assert.That(gate.GetProperty("reason").GetString()).IsEqualTo($"denied: {reason}");
+    }
+
+    [Test]
     public async Task A_submitter_that_leaves_takes_its_intent_along()
     {
         await using TestDaemon daemon = await TestDaemon.StartAsync();

@@ -104,6 +104,23 @@ public class ToolTests
         }
     }
 
+    /// <summary>Its regular expressions are made ready beside the read loop; requests behind it wait for it all the same.</summary>
+    [Test]
+    public async Task What_is_sent_right_behind_a_slow_registration_finds_its_tools()
+    {
+        await using TestDaemon daemon = await TestDaemon.StartAsync("--no-auth");
+        await using RpcPeer peer = await daemon.ConnectAsync();
+        peer.Tools = _ => Task.FromResult("1");
+        string patterns = string.Join(',', Enumerable.Range(0, 16).Select(i => $$"""{"pattern":"{{string.Concat(Enumerable.Range('A', 50).Where(c => c is not ('[' or '\\' or ']' or '^')).Select(c => (char)c))}}{{i}}"}"""));
+        const string Submit = """{"proposal":{"actions":[{"type":"tool_call","tool":"slow"}]} }""";
+        Task<JsonElement> registered = peer.CallAsync("tools.register", $$$"""[{"name":"slow","parameters":{"properties":{"x":{"anyOf":[{{{patterns}}}]} } } }]""");
+        Task<JsonElement> submitted = peer.CallAsync("proposal.submit", Submit), verified = peer.CallAsync("verify", Submit), listed = peer.CallAsync("tools.list");
+        await Assert.That((await registered).GetInt32()).IsEqualTo(1);
+        await Assert.That((await verified).GetProperty("valid").GetBoolean()).IsTrue();
+        await Assert.That((await listed).GetProperty("count").GetInt32()).IsEqualTo(1);
+        await Assert.That((await submitted).GetProperty("results")[0].GetProperty("status").GetString()).IsEqualTo("succeeded");
+    }
+
     [Test]
     public async Task A_schema_is_refused_when_it_is_registered_and_a_value_when_it_is_sent()
     {

@@ -1,3 +1,5 @@
+using CarServer.State.Engine.Tools;
+
 namespace CarServer.State.Engine.Analysis;
 
 /// <summary>What there is in a plan for the checks to look at.</summary>

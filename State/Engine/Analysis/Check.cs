@@ -69,10 +69,6 @@ internal sealed class Findings
     /// <summary>By action, and for each in the order they were found.</summary>
     public Issue[] List() => [.. _kept.OrderBy(static kept => kept.Action).Select(static kept => kept.Issue)];
 
-    private static string Cut(string message)
-    {
-        if (message.Length <= AnalysisLimits.MaxMessageChars) return message;
-        int end = AnalysisLimits.MaxMessageChars - 1;
-        return message[..(char.IsHighSurrogate(message[end - 1]) ? end - 1 : end)] + "…";
-    }
+    private static string Cut(string message) =>
+        message.Length <= AnalysisLimits.MaxMessageChars ? message : Excerpt.Of(message, AnalysisLimits.MaxMessageChars - 1);
 }

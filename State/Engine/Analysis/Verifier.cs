@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using CarServer.RunStore;
+using CarServer.State.Engine.Tools;
 
 namespace CarServer.State.Engine.Analysis;
 

@@ -1,4 +1,5 @@
 using CarServer.RunStore;
+using CarServer.State.Engine.Tools;
 
 namespace CarServer.State.Engine.Basics;
 

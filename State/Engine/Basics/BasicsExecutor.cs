@@ -1,5 +1,6 @@
 using System.Text.RegularExpressions;
 using CarServer.RunStore;
+using CarServer.State.Engine.Tools;
 
 namespace CarServer.State.Engine.Basics;
 

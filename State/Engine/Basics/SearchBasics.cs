@@ -54,7 +54,7 @@ internal sealed class SearchBasics(BasicCall call, TimeProvider clock)
                 call.Answer.WriteStartObject();
                 call.Answer.WriteString("path", search.FromRoot(path));
                 call.Answer.WriteNumber("line", number);
-                call.Answer.WriteString("text", Shown(whole));
+                call.Answer.WriteString("text", Excerpt.Of(whole, BasicLimits.MaxLineChars));
                 call.Answer.WriteEndObject();
             }
             return true;
@@ -81,13 +81,6 @@ internal sealed class SearchBasics(BasicCall call, TimeProvider clock)
         {
             throw new BasicException("the pattern looks around or back, or is too large: neither is supported");
         }
-    }
-
-    private static string Shown(string line)
-    {
-        if (line.Length <= BasicLimits.MaxLineChars) return line;
-        int end = char.IsHighSurrogate(line[BasicLimits.MaxLineChars - 1]) ? BasicLimits.MaxLineChars - 1 : BasicLimits.MaxLineChars;
-        return string.Concat(line.AsSpan(0, end), "…");
     }
 
     /// <summary>The beginning of a text file; null for anything else, and for what is gone or may not be read.</summary>

@@ -21,14 +21,15 @@ internal abstract class Policy(string name, string description)
 /// <summary>A policy's no to one action (protocol 8.3).</summary>
 internal readonly record struct Violation(string PolicyName, string Reason)
 {
-    /// <summary>The reasons as a result's error shows them; after <see cref="PolicyLimits.MaxErrorChars"/> only how many there are. The events have all.</summary>
+    /// <summary>The reasons as a result's error shows them; after <see cref="EngineLimits.MaxRepeatedChars"/> only how many there are. The events have all.</summary>
     public static string Join(List<Violation> violations)
     {
-        if (violations is [var only]) return only.Reason;
-        var error = new StringBuilder(violations[0].Reason);
+        string first = Excerpt.Of(violations[0].Reason, EngineLimits.MaxRepeatedChars);
+        if (violations.Count == 1) return first;
+        var error = new StringBuilder(first);
         for (int i = 1; i < violations.Count; i++)
         {
-            if (error.Length + violations[i].Reason.Length > PolicyLimits.MaxErrorChars) return error.Append(CultureInfo.InvariantCulture, $"; and {violations.Count - i} more").ToString();
+            if (error.Length + violations[i].Reason.Length > EngineLimits.MaxRepeatedChars) return error.Append(CultureInfo.InvariantCulture, $"; and {violations.Count - i} more").ToString();
             error.Append("; ").Append(violations[i].Reason);
         }
         return error.ToString();

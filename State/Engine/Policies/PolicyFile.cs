@@ -56,7 +56,7 @@ internal ref struct PolicyFile
                 case "trace_rule":
                     throw Wrong("rules over traces (trace_rule) are not enforced by this daemon");
                 default:
-                    throw Wrong($"there is no rule '{Shortened(rule)}'");
+                    throw Wrong($"there is no rule '{Excerpt.Of(rule, 64)}'");
             }
         }
     }
@@ -105,7 +105,7 @@ internal ref struct PolicyFile
                     interval = Interval();
                     break;
                 default:
-                    throw Wrong($"[[{rule}]] has no key '{Shortened(key)}'");
+                    throw Wrong($"[[{rule}]] has no key '{Excerpt.Of(key, 64)}'");
             }
         }
         return rule switch
@@ -158,6 +158,4 @@ internal ref struct PolicyFile
     }
 
     private readonly PolicyFileException Wrong(string problem) => new($"line {_line}: {problem}");
-
-    private static string Shortened(string key) => key.Length <= 64 ? key : key[..64] + "…";
 }

@@ -18,9 +18,6 @@ internal static class PolicyLimits
     /// <summary>Bytes of all policies that one connection has registered.</summary>
     public const int MaxTotalBytes = 4 * 1024 * 1024;
 
-    /// <summary>Characters of the reasons in one result, after the first: ten thousand actions may each break every policy.</summary>
-    public const int MaxErrorChars = 4_096;
-
     /// <summary>Files in the operator's directory; people keep one a concern.</summary>
     public const int MaxFiles = 64;
 

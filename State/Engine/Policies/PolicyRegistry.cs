@@ -39,8 +39,7 @@ internal sealed class PolicyRegistry(IReadOnlyList<Policy> operators)
         {
             if (_sessions.TryGetValue(sessionId, out PolicyScope? scope)) return scope;
         }
-        string shown = sessionId.Length <= 128 ? sessionId : sessionId[..128] + "…";
-        throw new RefusedException($"unknown session_id '{shown}': no policy session is open on this connection");
+        throw new RefusedException($"unknown session_id '{Excerpt.Of(sessionId, 128)}': no policy session is open on this connection");
     }
 
     public PolicyScope Open()

@@ -20,7 +20,7 @@ internal static class RegisteredPolicies
             "require_state" => new RequireState(definition.Name, Text(definition, "key", definition.Key), Value(definition)),
             "deny_tool_callback" => throw new RefusedException(
                 $"policy '{definition.Name}': rule 'deny_tool_callback' is a function inside an embedding program and cannot be registered over the wire"),
-            _ => throw new RefusedException($"unknown policy rule '{Shortened(definition.Rule)}'"),
+            _ => throw new RefusedException($"unknown policy rule '{Excerpt.Of(definition.Rule, 128)}'"),
         };
     }
 
@@ -52,9 +52,6 @@ internal static class RegisteredPolicies
     }
 
     private static int Bytes(string? text) => text is null ? 0 : Encoding.UTF8.GetByteCount(text);
-
-    /// <summary>An unknown name is echoed so that the caller sees its typo, but not at any length.</summary>
-    private static string Shortened(string rule) => rule.Length <= 128 ? rule : rule[..128] + "…";
 
     private static RefusedException Invalid(string message) => new(message, Refusal.Invalid);
 }

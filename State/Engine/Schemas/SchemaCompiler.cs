@@ -338,7 +338,7 @@ internal sealed class SchemaCompiler(RawJson text)
         }
     }
 
-    internal static string Shown(string name) => name.Length <= SchemaLimits.MaxShownChars ? name : string.Concat(name.AsSpan(0, SchemaLimits.MaxShownChars), "…");
+    internal static string Shown(string name) => Excerpt.Of(name, SchemaLimits.MaxShownChars);
 }
 
 /// <summary>Why a schema can't be used; its message ends a sentence that names the tool.</summary>

@@ -2,6 +2,7 @@ using System.Text.Json;
 using CarServer.RunStore;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Policies;
+using CarServer.State.Engine.Tools;
 using CarServer.State.Events;
 using CarServer.Tests.Support;
 using CarServer.Tests.Unit.Engine;

@@ -40,6 +40,7 @@ internal sealed class ReferenceInterpreter(IReadOnlyList<Rule> rules)
         _toolCalls = _retries = 0;
         long started = _now;
         var before = new Dictionary<string, string>(_state);
+        var remembered = _successes.Keys.ToHashSet();
         bool stopped = false, rollBack = false;
         Events.Add("proposal_received");
 
@@ -77,10 +78,9 @@ internal sealed class ReferenceInterpreter(IReadOnlyList<Rule> rules)
             foreach ((string key, string value) in before) _state[key] = value;
             for (int i = 0; i < _results.Length; i++)
             {
-                if (_results[i]!.Status != "succeeded") continue;
-                _results[i]!.RolledBack = true;
-                if (IsRemembered(plan.Actions[i])) _successes.Remove(CallOf(plan.Actions[i]));
+                if (_results[i]!.Status == "succeeded") _results[i]!.RolledBack = true;
             }
+            foreach (var call in _successes.Keys.Except(remembered).ToArray()) _successes.Remove(call);
         }
         int executed = _results.Count(one => one!.Status is "succeeded" or "failed");
         return string.Concat(_results.Select((one, i) =>

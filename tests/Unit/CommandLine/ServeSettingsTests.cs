@@ -1,4 +1,5 @@
 using CarServer.Rpc.CommandLine;
+using CarServer.Tests.Support;
 
 namespace CarServer.Tests.Unit.CommandLine;
 
@@ -194,5 +195,21 @@ internal sealed class ServeSettingsTests
         await Assert.That(TestLayers.Resolve("--bind unix:/x").Options.SocketIsExplicit).IsTrue();
         await Assert.That(TestLayers.Resolve(variables: ["CAR_SERVER_SOCKET=/x"]).Options.SocketIsExplicit).IsTrue();
         await Assert.That(TestLayers.Resolve(file: "[server]\nsocket = '/x'").Options.SocketIsExplicit).IsFalse();
+    }
+
+    /// <summary>Nobody means to give all of a home away, whichever name it has.</summary>
+    [Test]
+    public async Task A_home_behind_a_link_is_no_workspace_by_either_name()
+    {
+        if (!OperatingSystem.IsLinux()) Skip.Test("names alone are compared elsewhere");
+        using var disk = new TempHome();
+        string home = disk.In("home"), link = disk.In("link"), inside = disk.In("home", "project");
+        Directory.CreateDirectory(inside);
+        Directory.CreateSymbolicLink(link, home);
+        string? From(string directory, string known) => TestLayers.ResolveIn(directory, variables: [$"HOME={known}", "CAR_HOME=/elsewhere"]).Options.Workspace;
+        await Assert.That(From(home, link)).IsNull();
+        await Assert.That(From(link, home)).IsNull();
+        await Assert.That(From(disk.Path, link)).IsNull();
+        await Assert.That(From(inside, link)).IsEqualTo(inside);
     }
 }

@@ -13,7 +13,10 @@ internal static class TestLayers
     }
 
     /// <param name="flags">As on the command line: <c>--port 0 --no-auth</c>, split at spaces.</param>
-    public static ServeSettings Resolve(string flags = "", string file = "", Platform platform = Platform.Linux, params string[] variables)
+    public static ServeSettings Resolve(string flags = "", string file = "", Platform platform = Platform.Linux, params string[] variables) => ResolveIn("/here", flags, file, platform, variables);
+
+    /// <param name="directory">The working directory.</param>
+    public static ServeSettings ResolveIn(string directory, string flags = "", string file = "", Platform platform = Platform.Linux, params string[] variables)
     {
         Func<string, string?> environment = Environment(variables);
         StateRoot root = StateRoot.Resolve(environment, platform);
@@ -24,6 +27,6 @@ internal static class TestLayers
             if (word.StartsWith("--")) given.TryAdd(flag = word, []);
             else given[flag!] = [.. given[flag!], word == "''" ? "" : word];
         }
-        return ServeSettings.Resolve(new Layers(given, environment, ConfigFile.Read(file, root.ConfigFile), root, platform, "/here"));
+        return ServeSettings.Resolve(new Layers(given, environment, ConfigFile.Read(file, root.ConfigFile), root, platform, directory));
     }
 }

@@ -1,6 +1,7 @@
 using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Engine;
+using CarServer.State.Engine.Tools;
 using CarServer.Tests.Support;
 
 namespace CarServer.Tests.Unit.Engine;

@@ -1,5 +1,6 @@
 using CarServer.RunStore;
 using CarServer.State.Engine;
+using CarServer.State.Engine.Tools;
 using CarServer.Tests.Support;
 
 namespace CarServer.Tests.Unit.Engine;
@@ -345,19 +346,44 @@ public class RuntimeWaitingTests
     }
 
     [Test]
+    public async Task What_an_earlier_proposal_did_is_remembered_though_a_later_one_that_found_it_aborts()
+    {
+        await using var engine = new TestEngine("good", "bad");
+        await engine.SubmitAsync(Call("a", "good", """ "idempotent":true """));
+        ProposalResult aborted = await engine.SubmitAsync(
+            $"{Call("b", "good", """ "idempotent":true """)},{Call("own", "good", """ "idempotent":true,"parameters":{"x":1} """)},{Call("c", "bad", """ "dependencies":["b","own"] """)}");
+        await Assert.That(TestEngine.Statuses(aborted)).IsEqualTo("succeeded* succeeded* failed");
+
+        await Assert.That((await engine.SubmitAsync(Call("d", "good", """ "idempotent":true """))).Cost.ToolCalls).IsEqualTo(0);
+        await Assert.That((await engine.SubmitAsync(Call("e", "good", """ "idempotent":true,"parameters":{"x":1} """))).Cost.ToolCalls).IsEqualTo(1);
+    }
+
+    [Test]
+    public async Task A_success_that_another_proposal_had_meanwhile_is_not_the_aborted_ones_to_forget()
+    {
+        await using var engine = new TestEngine("slow", "good");
+        Task<ProposalResult> aborts = engine.SubmitAsync($"{Call("a", "good", """ "idempotent":true,"parameters":{"x":1} """)},{Call("b", "slow", """ "dependencies":["a"] """)}");
+        SlowCall last = await engine.Tools.NextAsync();
+        engine.Runtime.Successes.Keep(new OutputCache.Key("good", null, RawJson.Parse("""{"x":1}""")), RawJson.Null, source: new object());
+        last.Fail("no");
+        await Assert.That(TestEngine.Statuses(await aborts)).IsEqualTo("succeeded* failed");
+        await Assert.That((await engine.SubmitAsync(Call("c", "good", """ "idempotent":true,"parameters":{"x":1} """))).Cost.ToolCalls).IsEqualTo(0);
+    }
+
+    [Test]
     public async Task The_cache_forgets_the_oldest()
     {
-        var cache = new IdempotencyCache();
-        IdempotencyCache.Key Key(int i) => new(null, $"t{i}", RawJson.EmptyObject);
-        for (int i = 0; i <= IdempotencyCache.MaxEntries; i++) cache.Keep(Key(i), RawJson.Null);
+        var cache = new OutputCache(TimeProvider.System);
+        OutputCache.Key Key(int i) => new($"t{i}", null, RawJson.EmptyObject);
+        for (int i = 0; i <= OutputCache.MaxEntries; i++) cache.Keep(Key(i), RawJson.Null);
         await Assert.That(cache.TryGet(Key(0), out _)).IsFalse();
         await Assert.That(cache.TryGet(Key(1), out _)).IsTrue();
 
-        RawJson large = RawJson.FromString(new string('x', IdempotencyCache.MaxBytes - 4));
+        RawJson large = RawJson.FromString(new string('x', OutputCache.MaxBytes - 4));
         cache.Keep(Key(-1), large);
         await Assert.That(cache.TryGet(Key(-1), out _)).IsTrue();
         await Assert.That(cache.TryGet(Key(1), out _)).IsFalse();
-        cache.Keep(Key(-2), RawJson.FromString(new string('x', IdempotencyCache.MaxBytes)));
+        cache.Keep(Key(-2), RawJson.FromString(new string('x', OutputCache.MaxBytes)));
         await Assert.That(cache.TryGet(Key(-2), out _)).IsFalse();
         await Assert.That(cache.TryGet(Key(-1), out _)).IsTrue();
     }

@@ -3,6 +3,7 @@ using System.Threading.Channels;
 using CarServer.Rpc.Methods;
 using CarServer.RunStore;
 using CarServer.State.Engine;
+using CarServer.State.Engine.Tools;
 using CarServer.State.Events;
 using CarServer.Tests.Support;
 using Microsoft.Extensions.Logging.Abstractions;

@@ -1,5 +1,6 @@
 using CarServer.RunStore;
 using CarServer.State.Engine;
+using CarServer.State.Engine.Tools;
 using CarServer.State.Runs;
 
 namespace CarServer.Tests.Unit.Runs;

@@ -132,7 +132,7 @@ public sealed class SupervisionDeskTests : IAsyncDisposable
     public async Task One_too_many_is_refused_at_once_and_so_is_what_cannot_be_shown()
     {
         Supervise();
-        for (int i = 0; i < SupervisionLimits.MaxPending; i++) _ = Desk.AskAsync(Request(Call("t")), "c", default);
+        for (int i = 0; i < SupervisionLimits.MaxPending; i++) _ = Desk.AskAsync(Request(Call("t")), $"c{i}", default);
         await Assert.That((await Desk.AskAsync(Request(Call("t")), "c", default))!.End).IsEqualTo(SupervisionOutcome.TooMany);
         Desk.Decide(Desk.Pending().Intents[0].Id, "allow", null, "x");
 
@@ -141,6 +141,19 @@ public sealed class SupervisionDeskTests : IAsyncDisposable
         await Assert.That((await Desk.AskAsync(Request(string.Join(',', Enumerable.Repeat(Call("t"), 2_000))), "c", default))!.End).IsEqualTo(SupervisionOutcome.TooLong);
         Task<SupervisionOutcome?> fits = Desk.AskAsync(Request(Call("t")), "c", default);
         await Assert.That(fits.IsCompleted).IsFalse();
+    }
+
+    [Test]
+    public async Task A_connection_has_its_share_and_leaves_the_others_theirs()
+    {
+        Supervise();
+        for (int i = 0; i < SupervisionLimits.MaxPendingOfClient; i++) _ = Desk.AskAsync(Request(Call("t")), "greedy", default);
+        SupervisionOutcome refused = (await Desk.AskAsync(Request(Call("t")), "greedy", default))!;
+        await Assert.That($"{refused.End}: {refused.Reason}").IsEqualTo("too_many: 16 proposals of this connection wait for a decision already, which is the limit");
+        await Assert.That(Desk.AskAsync(Request(Call("t")), "other", default).IsCompleted).IsFalse();
+
+        Desk.Decide(Desk.Pending().Intents[0].Id, "allow", null, "x");
+        await Assert.That(Desk.AskAsync(Request(Call("t")), "greedy", default).IsCompleted).IsFalse();
     }
 
     /// <summary>What is waited for a decision is not taken from the actions' time.</summary>

@@ -3,6 +3,7 @@ using CarServer.Rpc.Methods;
 using CarServer.RunStore;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Analysis;
+using CarServer.State.Engine.Tools;
 using CarServer.Tests.Support;
 
 namespace CarServer.Tests.Unit.Engine.Analysis;

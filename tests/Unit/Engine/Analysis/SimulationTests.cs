@@ -2,6 +2,7 @@ using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Analysis;
+using CarServer.State.Engine.Tools;
 
 namespace CarServer.Tests.Unit.Engine.Analysis;
 

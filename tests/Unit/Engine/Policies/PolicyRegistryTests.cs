@@ -3,6 +3,7 @@ using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Policies;
+using CarServer.State.Engine.Tools;
 using CarServer.Tests.Support;
 
 namespace CarServer.Tests.Unit.Engine.Policies;
@@ -174,14 +175,39 @@ public sealed class PolicyRegistryTests
         await Assert.That(policies.Count(null)).IsEqualTo(0);
     }
 
+    /// <summary>Nothing runs for it, and its client has had that answer already (protocol 10.3).</summary>
+    [Test]
+    public async Task A_remembered_success_comes_before_the_policies()
+    {
+        await using var engine = new TestEngine("a");
+        const string Idempotent = """{"id":"a","type":"tool_call","tool":"a","idempotent":true}""";
+        await engine.SubmitAsync(Idempotent);
+        engine.Runtime.Policies.Register([Deny("n", "a")]);
+        await Assert.That(TestEngine.Statuses(await engine.SubmitAsync(Idempotent))).IsEqualTo("succeeded");
+        await Assert.That(TestEngine.Statuses(await engine.SubmitAsync(CallA))).IsEqualTo("rejected");
+        await Assert.That(engine.Tools.Calls.Length).IsEqualTo(1);
+    }
+
     [Test]
     public async Task Reasons_without_end_are_counted_instead()
     {
-        Violation[] all = [.. Enumerable.Repeat(new Violation("n", new string('r', 1_000)), 100)];
+        Violation[] all = [.. Enumerable.Repeat(new Violation("n", new string('r', EngineLimits.MaxRepeatedChars / 5)), 100)];
         string error = Violation.Join([.. all]);
-        await Assert.That(error.Length).IsLessThan(PolicyLimits.MaxErrorChars + 100);
+        await Assert.That(error.Length).IsLessThan(EngineLimits.MaxRepeatedChars + 100);
         await Assert.That(error).EndsWith("; and 96 more");
         await Assert.That(Violation.Join([.. all[..4]])).IsEqualTo(string.Join("; ", all[..4].Select(one => one.Reason)));
+    }
+
+    /// <summary>Each of ten thousand actions may repeat it; a character outside the basic plane is two, and not cut in two.</summary>
+    [Test]
+    public async Task A_long_reason_is_cut_in_results_and_whole_in_the_event()
+    {
+        await using var engine = new TestEngine("a");
+        string key = new string('k', EngineLimits.MaxRepeatedChars - "state['".Length - 1) + "😀" + new string('z', 500);
+        engine.Runtime.Policies.Register([new PolicyDefinition("n", "require_state", Key: key, Value: RawJson.Null)]);
+        ProposalResult result = await engine.SubmitAsync(CallA);
+        await Assert.That(result.Results[0].Error).IsEqualTo($"state['{key[..(EngineLimits.MaxRepeatedChars - "state['".Length - 1)]}…");
+        await Assert.That(Encoding.UTF8.GetString(engine.Runtime.Events.Latest()[1].Span)).Contains("zzz'] must be null");
     }
 
     /// <summary>A thousand connections' worth of policies and actions, against rules written down once more, as plainly as can be.</summary>

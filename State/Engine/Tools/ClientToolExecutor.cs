@@ -1,6 +1,6 @@
 using CarServer.State.Sessions;
 
-namespace CarServer.State.Engine;
+namespace CarServer.State.Engine.Tools;
 
 /// <summary>Runs tools by asking the session's own client: <c>tools.execute</c>, and <c>tools.cancel</c> for a call given up (protocol 4).</summary>
 /// <param name="toolTimeout">The text of <c>CAR_TOOL_TIMEOUT</c>, asked at every call without a timeout of its own.</param>

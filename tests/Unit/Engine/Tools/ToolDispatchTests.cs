@@ -2,8 +2,9 @@ using System.Text;
 using CarServer.RunStore;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Basics;
+using CarServer.State.Engine.Tools;
 
-namespace CarServer.Tests.Unit.Engine;
+namespace CarServer.Tests.Unit.Engine.Tools;
 
 /// <summary>What comes between a validated call and whoever runs the tool: kept results, the rate limit, the check of the output, the basics.</summary>
 public class ToolDispatchTests
@@ -55,11 +56,11 @@ public class ToolDispatchTests
     public async Task Setting_the_wall_clock_changes_nothing(int days)
     {
         var clock = new JumpingClock();
-        var cache = new ResultCache(clock);
+        var cache = new OutputCache(clock);
         var tools = new ToolRegistry(clock);
         tools.Register([Cached("t", 10), new ToolDefinition { Name = "paced", RateLimit = new ToolRateLimit { MaxCalls = 1, IntervalSecs = 10 } }]);
-        ResultCache.Key key = ResultCache.KeyOf(tools.Find("t"), null, TestEngine.Parse($$"""{"actions":[{{Call("a", "t")}}]}""").Actions[0])!.Value;
-        cache.Keep(key, RawJson.Null, cache.Forgotten);
+        OutputCache.Key key = OutputCache.Key.OfResult(TestEngine.Parse($$"""{"actions":[{{Call("a", "t")}}]}""").Actions[0], null, tools.Find("t"))!.Value;
+        cache.Keep(key, RawJson.Null);
         TokenBucket bucket = tools.Find("paced")!.Limit!;
         await bucket.TakeAsync(CancellationToken.None);
         clock.Wall += TimeSpan.FromDays(days);
@@ -99,15 +100,15 @@ public class ToolDispatchTests
     {
         await using var engine = new TestEngine();
         engine.Runtime.Tools.Register([Cached("t", 1_000)]);
-        await engine.SubmitAsync(string.Join(',', Enumerable.Range(0, ResultCache.MaxEntries + 1).Select(i => Call($"a{i}", "t", $$"""{"x":{{i}}}"""))));
+        await engine.SubmitAsync(string.Join(',', Enumerable.Range(0, OutputCache.MaxEntries + 1).Select(i => Call($"a{i}", "t", $$"""{"x":{{i}}}"""))));
         await engine.SubmitAsync(Call("a", "t", """{"x":1}"""));
-        await Assert.That(engine.Tools.Calls.Length).IsEqualTo(ResultCache.MaxEntries + 1);
+        await Assert.That(engine.Tools.Calls.Length).IsEqualTo(OutputCache.MaxEntries + 1);
         await engine.SubmitAsync(Call("a", "t", """{"x":0}"""));
-        await Assert.That(engine.Tools.Calls.Length).IsEqualTo(ResultCache.MaxEntries + 2);
+        await Assert.That(engine.Tools.Calls.Length).IsEqualTo(OutputCache.MaxEntries + 2);
 
-        string large = new('x', ResultCache.MaxBytes);
+        string large = new('x', OutputCache.MaxBytes);
         for (int i = 0; i < 2; i++) await engine.SubmitAsync(Call("a", "t", $$"""{"x":"{{large}}"}"""));
-        await Assert.That(engine.Tools.Calls.Length).IsEqualTo(ResultCache.MaxEntries + 4);
+        await Assert.That(engine.Tools.Calls.Length).IsEqualTo(OutputCache.MaxEntries + 4);
     }
 
     [Test]

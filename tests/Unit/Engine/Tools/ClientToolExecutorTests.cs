@@ -1,9 +1,10 @@
 using CarServer.RunStore;
 using CarServer.State.Engine;
+using CarServer.State.Engine.Tools;
 using CarServer.State.Sessions;
 using CarServer.Tests.Support;
 
-namespace CarServer.Tests.Unit.Engine;
+namespace CarServer.Tests.Unit.Engine.Tools;
 
 public class ClientToolExecutorTests
 {

@@ -1,6 +1,7 @@
 using CarServer.State.Engine;
+using CarServer.State.Engine.Tools;
 
-namespace CarServer.Tests.Unit.Engine;
+namespace CarServer.Tests.Unit.Engine.Tools;
 
 public class ToolBudgetTests
 {

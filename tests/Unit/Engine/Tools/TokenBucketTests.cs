@@ -1,7 +1,8 @@
 using CarServer.State.Engine;
+using CarServer.State.Engine.Tools;
 using CarServer.Tests.Support;
 
-namespace CarServer.Tests.Unit.Engine;
+namespace CarServer.Tests.Unit.Engine.Tools;
 
 public class TokenBucketTests
 {

@@ -1,6 +1,6 @@
 using System.Globalization;
 
-namespace CarServer.State.Engine;
+namespace CarServer.State.Engine.Tools;
 
 /// <summary>How long the daemon waits for the reply to a tool callback (protocol 4.3).</summary>
 internal static class ToolBudget

@@ -1,7 +1,7 @@
 using CarServer.RunStore;
 using CarServer.State.Engine.Schemas;
 
-namespace CarServer.State.Engine;
+namespace CarServer.State.Engine.Tools;
 
 /// <summary>A tool that may be called, with all that one registration of it began: its schemas made ready for checking, its rate limit.</summary>
 /// <param name="returns">Null when its output may be anything.</param>

@@ -3,8 +3,9 @@ using CarServer.Rpc.Methods;
 using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Engine;
+using CarServer.State.Engine.Tools;
 
-namespace CarServer.Tests.Unit.Engine;
+namespace CarServer.Tests.Unit.Engine.Tools;
 
 public class ToolRegistryTests
 {
@@ -18,6 +19,47 @@ public class ToolRegistryTests
         await Assert.That(_tools.Register([Tool("b"), Tool("a"), Tool("b", """{"type":"object"}""")])).IsEqualTo(3);
         await Assert.That(_tools.Register([Tool("a", """{"required":["x"]}""")])).IsEqualTo(1);
         await Assert.That(string.Join(' ', _tools.List().Select(tool => tool.Name + tool.Parameters))).IsEqualTo("""a{"required":["x"]} b{"type":"object"}""");
+    }
+
+    /// <summary>A read loop has other connections, too; and what its client sends next must find the tools.</summary>
+    [Test]
+    public async Task What_may_take_long_is_done_elsewhere_and_in_its_order()
+    {
+        using var gate = new SemaphoreSlim(0);
+        var order = new List<int>();
+        Task<int> first = _tools.InOrderAsync(() => Done(1, gate.Wait), default, soon: false);
+        Task<int> second = _tools.InOrderAsync(() => Done(2), default);
+        Task settled = _tools.Settled;
+        await Assert.That(first.IsCompleted || second.IsCompleted || settled.IsCompleted).IsFalse();
+        gate.Release();
+        await settled;
+        await Assert.That($"{await first} {await second}, {string.Join(' ', order)}").IsEqualTo("1 2, 1 2");
+
+        Task<int> refused = _tools.InOrderAsync<int>(static () => throw new RefusedException("no"), default, soon: false);
+        Task<int> left = _tools.InOrderAsync(() => Done(3), new CancellationToken(canceled: true), soon: false);
+        await _tools.Settled;
+        await Assert.That(async () => await refused).Throws<RefusedException>();
+        await Assert.That(left.IsCanceled).IsTrue();
+        await Assert.That(_tools.InOrderAsync(() => Done(4), default).IsCompletedSuccessfully).IsTrue();
+
+        int Done(int number, Action? wait = null)
+        {
+            wait?.Invoke();
+            order.Add(number);
+            return number;
+        }
+    }
+
+    [Test]
+    [Arguments("""{"properties":{"x":{"type":"string"}}}""", true)]
+    [Arguments("""{"properties":{"x":{"pattern":"a"}}}""", false)]
+    [Arguments("""{"properties":{"x":{"p\u0061ttern":"a"}}}""", false)]
+    [Arguments("""{"patternProperties":{"a":true}}""", false)]
+    public async Task A_regular_expression_is_not_made_ready_on_a_read_loop(string schema, bool soon)
+    {
+        await Assert.That(ToolRegistry.AreSoon([Tool("t", schema)])).IsEqualTo(soon);
+        await Assert.That(ToolRegistry.AreSoon([new ToolDefinition { Name = "t", Returns = RawJson.Parse(schema) }])).IsEqualTo(soon);
+        await Assert.That(ToolRegistry.AreSoon([.. Enumerable.Repeat(Tool("t", schema), 1_000)])).IsFalse();
     }
 
     [Test]

@@ -2,7 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 using System.Text.Json.Serialization;
 using CarServer.RunStore;
 
-namespace CarServer.State.Engine;
+namespace CarServer.State.Engine.Tools;
 
 /// <summary>A tool as its owner describes it (protocol 3.3, 7.2). Optional fields are left out on the wire while unset.</summary>
 internal sealed record ToolDefinition

@@ -1,7 +1,7 @@
 using System.Text.Json.Serialization;
 using CarServer.RunStore;
 
-namespace CarServer.State.Engine;
+namespace CarServer.State.Engine.Tools;
 
 /// <summary>Params of <c>tools.execute</c>, server to client (protocol 4.1).</summary>
 /// <param name="TimeoutMs">Left out when the action has none.</param>

@@ -2,7 +2,7 @@ using System.Text;
 using CarServer.RunStore;
 using CarServer.State.Engine.Schemas;
 
-namespace CarServer.State.Engine;
+namespace CarServer.State.Engine.Tools;
 
 /// <summary>The tools of one session. Any thread.</summary>
 /// <param name="clock">What rate limits go by; the system's when there is none.</param>
@@ -17,18 +17,59 @@ internal sealed class ToolRegistry(TimeProvider? clock = null)
     /// <summary>All of them together, so that <c>tools.list</c> stays well inside what one client may have unread.</summary>
     public const int MaxTotalBytes = 16 * 1024 * 1024;
 
+    /// <summary>Schemas of one request that are made ready on the read loop that brought them, whose other connections wait. A session's first few tools have less, and it takes a millisecond.</summary>
+    public const int MaxInlineBytes = 16 * 1024;
+
     private readonly Lock _lock = new();
     private readonly Dictionary<string, RegisteredTool> _tools = new(StringComparer.Ordinal);
     private long _bytes;
+    private Task _settled = Task.CompletedTask;
+
+    /// <summary>Ends, and never with a failure, once the requests so far have done with the tools. Whoever looks at them for a later one waits for it.</summary>
+    public Task Settled => Volatile.Read(ref _settled);
+
+    /// <summary>Does what a request asks of the tools: at once or, when it may take long or an earlier one still does, on the pool, one after another.</summary>
+    /// <remarks>Called by one thread at a time, in the order of the requests.</remarks>
+    public Task<T> InOrderAsync<T>(Func<T> work, CancellationToken abandoned, bool soon = true)
+    {
+        Task before = Settled;
+        if (soon && before.IsCompleted) return Task.FromResult(work());
+        Task<T> doing = Task.Run(async () =>
+        {
+            await before;
+            abandoned.ThrowIfCancellationRequested();
+            return work();
+        });
+        Volatile.Write(ref _settled, doing.ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default));
+        return doing;
+    }
+
+    /// <summary>Whether these are ready soon. A regular expression never is: it may take a tenth of a second.</summary>
+    public static bool AreSoon(IReadOnlyList<ToolDefinition> definitions)
+    {
+        int bytes = 0;
+        foreach (ToolDefinition? definition in definitions)
+        {
+            if (definition is null) continue;   // refused soon, by Register
+            bytes += definition.Name.Length + definition.Parameters.Utf8.Length + definition.Returns.Utf8.Length;
+            if (bytes > MaxInlineBytes || MayHavePattern(definition.Parameters) || MayHavePattern(definition.Returns)) return false;
+        }
+        return true;
+    }
+
+    /// <summary>Escapes like these may spell the word, too.</summary>
+    private static bool MayHavePattern(RawJson schema) => schema.Utf8.IndexOf("pattern"u8) >= 0 || schema.Utf8.IndexOf("\\u00"u8) >= 0;
 
     /// <summary>Registers all of them or, when one is refused, none. A name that is taken gets the new definition.</summary>
     /// <returns>How many definitions were taken.</returns>
     /// <exception cref="RefusedException">A definition is malformed, or a limit would be passed.</exception>
-    public int Register(IReadOnlyList<ToolDefinition> definitions)
+    /// <exception cref="OperationCanceledException">Nobody waits for it any more; none is registered.</exception>
+    public int Register(IReadOnlyList<ToolDefinition> definitions, CancellationToken abandoned = default)
     {
         var prepared = new Dictionary<string, RegisteredTool>(StringComparer.Ordinal);
         for (int i = 0; i < definitions.Count; i++)
         {
+            abandoned.ThrowIfCancellationRequested();
             if (definitions[i] is not { } definition) throw Invalid($"tool definition {i} is null");
             prepared[definition.Name] = Prepare(definition);
         }

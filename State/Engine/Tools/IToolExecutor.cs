@@ -1,6 +1,6 @@
 using CarServer.RunStore;
 
-namespace CarServer.State.Engine;
+namespace CarServer.State.Engine.Tools;
 
 /// <summary>Who runs a session's tools: its own client through a callback, or a fake in a test.</summary>
 internal interface IToolExecutor

@@ -1,4 +1,4 @@
-namespace CarServer.State.Engine;
+namespace CarServer.State.Engine.Tools;
 
 /// <summary>A tool's <c>rate_limit</c> (protocol 7.4): so many calls at once, refilled evenly; further ones wait in the order they came. Any thread.</summary>
 internal sealed class TokenBucket
