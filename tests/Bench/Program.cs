@@ -11,6 +11,8 @@ using CarServer.Tests.Support;
 // 1.00 is the limit itself. Absolute figures drift with the machine; ratios are what counts.
 
 CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
+if (args is ["growth", ..]) return await GrowthTable.RunAsync(args[1..]);
+if (args is ["compare", ..]) return await Comparison.RunAsync(args[1..]);
 int rounds = 9;
 string filter = "";
 foreach (string argument in args)

@@ -20,7 +20,7 @@ internal sealed class TraceCases : IAsyncDisposable
     private readonly TestDaemon _daemon;
     private int _runs;
 
-    private TraceCases(TestDaemon daemon) => _daemon = daemon;
+    public TraceCases(TestDaemon daemon) => _daemon = daemon;
 
     public static async Task<TraceCases> StartAsync() => new(await TestDaemon.StartAsync("--no-auth"));
 
@@ -85,7 +85,7 @@ internal sealed class TraceCases : IAsyncDisposable
         return line[..TurnLine.Write(line, index, body)];
     }
 
-    private double Record(TimeSpan window, int connections, int underWay)
+    public double Record(TimeSpan window, int connections, int underWay)
     {
         long batches = 0;
         long started = Stopwatch.GetTimestamp();
