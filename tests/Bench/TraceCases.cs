@@ -88,18 +88,24 @@ internal sealed class TraceCases : IAsyncDisposable
     public double Record(TimeSpan window, int connections, int underWay)
     {
         long batches = 0;
+        Exception? failure = null;
         long started = Stopwatch.GetTimestamp();
         Thread[] threads = [.. Enumerable.Range(0, connections).Select(_ => new Thread(() =>
         {
-            using var client = new TraceClient(_daemon.Tcp);
-            while (Stopwatch.GetElapsedTime(started) < window)
+            try
             {
-                RecordRun(client, underWay, TurnsInBatch, Turn);
-                Interlocked.Add(ref batches, BatchesInRun);
+                using var client = new TraceClient(_daemon.Tcp);
+                while (Stopwatch.GetElapsedTime(started) < window)
+                {
+                    RecordRun(client, underWay, TurnsInBatch, Turn);
+                    Interlocked.Add(ref batches, BatchesInRun);
+                }
             }
+            catch (Exception e) { failure = e; }
         }))];
         foreach (Thread thread in threads) thread.Start();
         foreach (Thread thread in threads) thread.Join();
+        if (failure is not null) throw new InvalidOperationException($"recording came to grief: {failure.Message}", failure);
         return Stopwatch.GetElapsedTime(started).TotalSeconds / batches;
     }
 

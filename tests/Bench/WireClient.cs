@@ -29,14 +29,19 @@ internal sealed class WireClient : IDisposable
 
     /// <summary>Connects to a daemon, goes over to WebSocket, and learns what the answer looks like.</summary>
     /// <param name="part">What is in an answer that is none of an error.</param>
-    public static WireClient ToDaemon(EndPoint address, ReadOnlySpan<byte> request, ReadOnlySpan<byte> part)
+    /// <param name="before">A request that comes first, once; none if empty.</param>
+    public static WireClient ToDaemon(EndPoint address, ReadOnlySpan<byte> request, ReadOnlySpan<byte> part, ReadOnlySpan<byte> before = default)
     {
         var client = new WireClient(Open(address), FrameCases.Frame(request));
+        if (!before.IsEmpty)
+        {
+            SendAll(client._socket, FrameCases.Frame(before));
+            client.ReceiveFrame();
+        }
         client.Send(1);
-        byte[] header = client.ReceiveExactly(2);
-        byte[] payload = client.ReceiveExactly(header[1]);   // an unmasked frame below 126 bytes: this is its length
-        if (header[0] != 0x81 || payload.AsSpan().IndexOf(part) < 0) throw new InvalidOperationException(Encoding.UTF8.GetString(payload));
-        client.Expect([.. header, .. payload]);
+        byte[] answer = client.ReceiveFrame();
+        if (answer[0] != 0x81 || answer.AsSpan().IndexOf(part) < 0) throw new InvalidOperationException(Encoding.UTF8.GetString(answer.AsSpan(2)));
+        client.Expect(answer);
         return client;
     }
 
@@ -90,7 +95,7 @@ internal sealed class WireClient : IDisposable
         return Stopwatch.GetElapsedTime(started).TotalSeconds / answers;
     }
 
-    /// <summary>Several clients on one thread, each with <paramref name="depth"/> requests under way.</summary>
+    /// <summary>Several clients on one thread, each with <paramref name="depth"/> requests under way; those of a client are sent together, once all have been answered.</summary>
     public static double Together(IReadOnlyList<WireClient> clients, int depth, TimeSpan window)
     {
         long started = Stopwatch.GetTimestamp();
@@ -162,6 +167,12 @@ internal sealed class WireClient : IDisposable
         int n = Some(_socket.Receive(_received));
         if (!_received.AsSpan(0, n).SequenceEqual(_expected.AsSpan(partial, n))) throw new InvalidOperationException("an answer differs from the first one");
         return n;
+    }
+
+    private byte[] ReceiveFrame()
+    {
+        byte[] header = ReceiveExactly(2);
+        return [.. header, .. ReceiveExactly(header[1])];   // an unmasked frame below 126 bytes: this is its length
     }
 
     private byte[] ReceiveExactly(int count)
