@@ -24,7 +24,7 @@ internal static class GrowthCases
         yield return new([(new("agents: a run of each", Shown.Microseconds), 100), (new("agents: runs.list of one, a call", Shown.Microseconds), 100)],
             (_, agents) => Runs(agents, ofOneAgent: false)) { Most = PermissionLimits.MaxAgents, Limit = "nobody runs so many on one machine" };
         yield return new([(new("subscribers of a run: a notification", Shown.Nanoseconds), 100)], Subscribers);
-        yield return new([(new("keys of a session: state.set", Shown.Nanoseconds), 1), (new("keys of a session: state.get", Shown.Nanoseconds), 1)], Keys);
+        yield return new([(new("keys of a session: state.set", Shown.Nanoseconds), 100), (new("keys of a session: state.get", Shown.Nanoseconds), 1)], Keys);
         yield return new([(new("tools: tools.register, a tool", Shown.Microseconds), 100), (new("tools: tools.list, a tool", Shown.Microseconds), 100),
             (new("tools: a proposal that calls one of them", Shown.Microseconds), 1)], Tools)
             { Most = ToolRegistry.MaxTools, Limit = $"the daemon takes {ToolRegistry.MaxTools:#,0}" };

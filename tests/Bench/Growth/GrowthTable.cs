@@ -133,7 +133,7 @@ internal sealed class GrowthTable(int rounds)
     {
         Console.WriteLine();
         foreach (string note in _notes) Console.WriteLine(note);
-        Console.WriteLine($"Growth: the median of the rounds' ratios, in brackets their range. Below the size it is seen from, what is paid once for a call or a batch is most of the cost.");
+        Console.WriteLine("Growth: the median of the rounds' ratios, in brackets their range. Below the size it is seen from, what is paid once for a call or a batch is most of the cost.");
         Console.WriteLine($"Target: at most {Target:0.00}; {_over} over it.");
     }
 }
