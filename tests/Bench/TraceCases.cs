@@ -18,7 +18,7 @@ internal sealed class TraceCases : IAsyncDisposable
     private const int Subscribers = 100;
 
     private readonly TestDaemon _daemon;
-    private int _runs;
+    private static int s_runs;
 
     public TraceCases(TestDaemon daemon) => _daemon = daemon;
 
@@ -127,7 +127,7 @@ internal sealed class TraceCases : IAsyncDisposable
 
     private string StartRun(TraceClient client)
     {
-        string run = string.Create(CultureInfo.InvariantCulture, $"run-{Interlocked.Increment(ref _runs)}");
+        string run = string.Create(CultureInfo.InvariantCulture, $"run-{Interlocked.Increment(ref s_runs)}");
         client.Call("runs.start", $$"""{"intent":"measure","agent_id":"bench","idempotency_key":"{{run}}"}""");
         return run;
     }

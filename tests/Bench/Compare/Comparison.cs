@@ -54,8 +54,6 @@ internal sealed class Comparison(int rounds, string a, string b)
                 foreach (Side side in order) side.Measure(isKept: round > 0);
             }
             for (int figure = 0; figure < one.Figures.Length; figure++) Print(one.Figures[figure], figure, sideA, sideB);
-            sideA.Dispose();
-            sideB.Dispose();
         }
     }
 
@@ -80,16 +78,8 @@ internal sealed class Comparison(int rounds, string a, string b)
     }
 
     /// <summary>What one of the two gives for a case. An executable from before a method was made cannot do everything.</summary>
-    private sealed class Side : IDisposable
+    private sealed class Side(Func<Rig> prepare)
     {
-        private readonly Rig? _rig;
-
-        public Side(Func<Rig> prepare)
-        {
-            try { _rig = prepare(); }
-            catch (Exception e) { Failure = e.Message; }
-        }
-
         public List<double[]> Values { get; } = [];
         public string? Failure { get; private set; }
 
@@ -98,12 +88,11 @@ internal sealed class Comparison(int rounds, string a, string b)
             if (Failure is not null) return;
             try
             {
-                double[] values = _rig!.Measure(Window);
+                using Rig rig = prepare();   // new connections each time: how the daemon's loops share them out must not last for all rounds
+                double[] values = rig.Measure(Window);
                 if (isKept) Values.Add(values);
             }
             catch (Exception e) { Failure = e.Message; }
         }
-
-        public void Dispose() => _rig?.Dispose();
     }
 }
