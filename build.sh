@@ -18,9 +18,12 @@ usage: ./build.sh COMMAND
   test [FILTER]      run every test; with FILTER (/*/*/RunsTests/*) only those C# tests
   fuzz               the long fuzz run: millions of inputs per target
   order              write startup.order anew: which methods a start needs, so that they lie together in the executable
-  bench [WORD]       measure the daemon's parts and the built executable; with WORD only the cases named so;
-                     `bench crowd`: 10,000 connections, and what the others notice when 1,000 of them misbehave
+  bench [WORD]       measure the daemon's parts and the built executable; with WORD only the cases named so
+  bench growth       what one connection, run, subscriber, key, tool, action, event costs where there are ten times as many
+  bench crowd        10,000 connections, and what the others notice when 1,000 of them misbehave
   soak [MINUTES]     a mixed load on the built executable for 30 minutes; fails when an answer is wrong or memory grows
+  compare A [B]      measure the executables of two commits beside each other, B or the working tree against A;
+                     fails when something is worse by more than 10 % in every round
   publish            a release archive with its checksum, in out/
   install            put the executable on the path and add a user service (--no-service: only the executable)
   help               this text
@@ -230,18 +233,77 @@ fuzz() {
     test_some '/*/CarServer.Tests.Fuzz/*/*'
 }
 
-bench() {
-    local program=$out/bench/car-server.bench log=$out/bench.log
+bench_program=$out/bench/car-server.bench
+
+build_bench() {
+    local log=$out/bench.log
     build_if_needed
-    if ! is_current "$program" "$root/tests/Bench" "$root/tests/Support"; then
+    if ! is_current "$bench_program" "$root/tests/Bench" "$root/tests/Support"; then
         need_sdk; need_linker
         say "publishing the measurements, compiled as the daemon is"
         dotnet publish "$root/tests/Bench/car-server.bench.csproj" -c Release -r "$(runtime_id)" --artifacts-path "$out/bench-obj" -o "$out/bench" \
             --nologo -v quiet >"$log" 2>&1 </dev/null || { cat "$log" >&2; fail "the publish failed"; }
-        touch "$program"
+        touch "$bench_program"
     fi
-    CAR_SERVER_BIN=$binary "$program" "$@"
-    if [ -x "$root/../shared/bench/run.sh" ]; then say "beside other servers: ../shared/bench/run.sh --car out/car-server"; fi
+}
+
+bench() {
+    build_bench
+    CAR_SERVER_BIN=$binary "$bench_program" "$@"
+    if [ $# = 0 ]; then beside_others; fi
+}
+
+# The servers that are measured side by side lie beside a checkout, not in it, and are built by their own script into BENCH_OUT.
+beside_others() {
+    local there=$root/../shared/bench
+    [ -x "$there/run.sh" ] || return 0
+    export BENCH_OUT=${BENCH_OUT:-${TMPDIR:-/tmp}/car-bench}
+    if [ ! -x "$BENCH_OUT/bin/loadgen/loadgen" ]; then
+        say "beside other servers: BENCH_OUT=DIR ../shared/bench/build.sh, then this again"
+        return 0
+    fi
+    # A home of its own in the environment of all of them: run.sh weighs the first word of a server's command, so that cannot be env.
+    local home code=0
+    home=$(mktemp -d /tmp/car-XXXXXX)
+    say "beside other servers"
+    CAR_HOME=$home "$there/run.sh" --rounds "${BENCH_ROUNDS:-3}" --server "car=$binary --bind 127.0.0.1:PORT --no-auth --no-socket:23200" </dev/null || code=$?
+    rm -rf "$home"
+    return "$code"
+}
+
+# built_at REVISION: prints the path of the executable of a commit, built once.
+built_at() {
+    local id made tree
+    id=$(git -C "$root" rev-parse --verify --quiet "$1^{commit}") || fail "'$1' is no commit of this repository"
+    made=$out/compare/$id/car-server tree=$out/compare/$id/tree
+    if [ ! -x "$made" ]; then
+        need_sdk; need_linker
+        say "publishing car-server of ${id:0:12}"
+        git -C "$root" worktree remove --force "$tree" 2>/dev/null || rm -rf "$tree"   # left by a build that was interrupted
+        git -C "$root" worktree prune
+        git -C "$root" worktree add --quiet --detach "$tree" "$id"
+        if ! dotnet publish "$tree/car-server.csproj" -c Release -r "$(runtime_id)" --artifacts-path "$out/compare/$id/obj" -o "$out/compare/$id/publish" \
+            --nologo -v quiet >"$out/compare/$id/publish.log" 2>&1 </dev/null; then
+            cat "$out/compare/$id/publish.log" >&2
+            git -C "$root" worktree remove --force "$tree"
+            fail "the publish of $1 failed"
+        fi
+        git -C "$root" worktree remove --force "$tree"
+        mv "$out/compare/$id/publish/car-server" "$made"
+        rm -rf "$out/compare/$id/obj" "$out/compare/$id/publish"
+    fi
+    echo "$made"
+}
+
+compare() {
+    local options=() a b
+    case ${1:-} in --rounds=*) options=("$1"); shift ;; esac
+    case $# in 1|2) ;; *) fail "compare takes a revision or two, and before them --rounds=N" ;; esac
+    build_bench
+    a=$(built_at "$1")
+    b=$binary
+    if [ $# = 2 ]; then b=$(built_at "$2"); fi
+    CAR_SERVER_BIN=$binary "$bench_program" compare ${options[@]+"${options[@]}"} "$a" "$b"
 }
 
 # ---------------------------------------------------------------- what lies together in the executable
@@ -369,6 +431,7 @@ case $command in
     bench)   bench "$@" ;;
     order)   record_order ;;
     soak)    bench soak "$@" ;;
+    compare) compare "$@" ;;
     publish) publish ;;
     install) install_all "$@" ;;
     help|-h|--help) usage ;;

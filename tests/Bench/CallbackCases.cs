@@ -49,12 +49,17 @@ internal sealed class ToolClient : IDisposable
         _proposal = TraceClient.Frame($$"""{"jsonrpc":"2.0","id":"a proposal of the measurement","method":"proposal.submit","params":{"proposal":{"id":"p","actions":[{{actions}}]} } }""");
     }
 
-    public static ToolClient ToDaemon(EndPoint address, int tools)
+    /// <param name="others">Tools that are registered, too, and never called.</param>
+    public static ToolClient ToDaemon(EndPoint address, int tools, int others = 0)
     {
         var client = new ToolClient(address, tools);
-        client._client.Call("tools.register", """[{"name":"t","description":"a tool of the measurement","parameters":{} }]""");
+        client._client.Call("tools.register", Tools(Enumerable.Range(0, others).Select(i => $"other-{i}").Append("t")));
         return client;
     }
+
+    /// <summary>Definitions as <c>tools.register</c> takes them.</summary>
+    public static string Tools(IEnumerable<string> names) =>
+        $"[{string.Join(',', names.Select(name => $$"""{"name":"{{name}}","description":"a tool of the measurement","parameters":{} }"""))}]";
 
     public static ToolClient ToKnown(EndPoint address, int tools) => new(address, tools);
 

@@ -49,6 +49,7 @@ internal static class Shown
     public static string Microseconds(double seconds) => $"{seconds * 1e6:0.0} µs";
     public static string Milliseconds(double seconds) => $"{seconds * 1e3:0.0} ms";
     public static string PerSecond(double seconds) => $"{1 / seconds:#,0}/s";
+    public static string Mebibytes(double bytes) => $"{bytes / 1024 / 1024:0.00} MiB";
     public static Func<double, string> Throughput(long bytes) => seconds => $"{bytes / seconds / 1e9:0.00} GB/s";
     public static Func<double, string> Each(int operations, Func<double, string> show) => seconds => show(seconds / operations);
 }

@@ -60,14 +60,14 @@ internal sealed class DaemonCases : IAsyncDisposable
     private static TimeSpan StartAndAsk()
     {
         using var home = new TempHome();
-        return StartAndAsk(home);
+        return StartAndAsk(home).Took;
     }
 
-    public static TimeSpan StartAndAsk(TempHome home)
+    public static (TimeSpan Took, long Resident) StartAndAsk(TempHome home, string? binary = null)
     {
         var address = new UnixDomainSocketEndPoint(home.Socket);
         long started = Stopwatch.GetTimestamp();
-        using Process process = CarProcess.Start(home.Path, ["serve", "--no-auth", "--bind", "unix:" + home.Socket], null, redirectInput: false);
+        using Process process = CarProcess.Start(home.Path, ["serve", "--no-auth", "--bind", "unix:" + home.Socket], null, redirectInput: false, binary: binary);
         try
         {
             while (true)
@@ -75,7 +75,7 @@ internal sealed class DaemonCases : IAsyncDisposable
                 try
                 {
                     using WireClient client = WireClient.ToDaemon(address);
-                    return Stopwatch.GetElapsedTime(started);
+                    return (Stopwatch.GetElapsedTime(started), CarProcess.ResidentBytes(process));
                 }
                 catch (SocketException) when (Stopwatch.GetElapsedTime(started) < Eventually.Deadline && !process.HasExited)
                 {

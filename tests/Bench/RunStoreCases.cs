@@ -48,11 +48,11 @@ internal static class RunStoreCases
         for (int i = 0; i < Runs; i++) Write(manyAgents, $"agent-{i}", i);
         File.Copy(oneAgent.In("config.toml"), manyAgents.In("config.toml"));
         yield return new Case($"start to first answer, {Runs:#,0} agents with a run each", "the same with an empty home", Shown.Milliseconds,
-            window => DaemonCases.Median(window, () => DaemonCases.StartAndAsk(manyAgents)),
+            window => DaemonCases.Median(window, () => DaemonCases.StartAndAsk(manyAgents).Took),
             window => DaemonCases.Median(window, () =>
             {
                 using var empty = new TempHome();
-                return DaemonCases.StartAndAsk(empty);
+                return DaemonCases.StartAndAsk(empty).Took;
             }));
     }
 

@@ -40,7 +40,7 @@ internal sealed class Table(int rounds, TimeSpan window)
             $"{ratios[0]:0.00}–{ratios[^1]:0.00}", one.Allocated is { } allocated ? $"{allocated():0}" : "", one.LimitName);
     }
 
-    private static double Median(List<double> values)
+    public static double Median(IReadOnlyCollection<double> values)
     {
         List<double> sorted = [.. values.Order()];
         int middle = sorted.Count / 2;

@@ -18,9 +18,9 @@ internal sealed class TraceCases : IAsyncDisposable
     private const int Subscribers = 100;
 
     private readonly TestDaemon _daemon;
-    private int _runs;
+    private static int s_runs;
 
-    private TraceCases(TestDaemon daemon) => _daemon = daemon;
+    public TraceCases(TestDaemon daemon) => _daemon = daemon;
 
     public static async Task<TraceCases> StartAsync() => new(await TestDaemon.StartAsync("--no-auth"));
 
@@ -85,21 +85,27 @@ internal sealed class TraceCases : IAsyncDisposable
         return line[..TurnLine.Write(line, index, body)];
     }
 
-    private double Record(TimeSpan window, int connections, int underWay)
+    public double Record(TimeSpan window, int connections, int underWay)
     {
         long batches = 0;
+        Exception? failure = null;
         long started = Stopwatch.GetTimestamp();
         Thread[] threads = [.. Enumerable.Range(0, connections).Select(_ => new Thread(() =>
         {
-            using var client = new TraceClient(_daemon.Tcp);
-            while (Stopwatch.GetElapsedTime(started) < window)
+            try
             {
-                RecordRun(client, underWay, TurnsInBatch, Turn);
-                Interlocked.Add(ref batches, BatchesInRun);
+                using var client = new TraceClient(_daemon.Tcp);
+                while (Stopwatch.GetElapsedTime(started) < window)
+                {
+                    RecordRun(client, underWay, TurnsInBatch, Turn);
+                    Interlocked.Add(ref batches, BatchesInRun);
+                }
             }
+            catch (Exception e) { failure = e; }
         }))];
         foreach (Thread thread in threads) thread.Start();
         foreach (Thread thread in threads) thread.Join();
+        if (failure is not null) throw new InvalidOperationException($"recording came to grief: {failure.Message}", failure);
         return Stopwatch.GetElapsedTime(started).TotalSeconds / batches;
     }
 
@@ -121,7 +127,7 @@ internal sealed class TraceCases : IAsyncDisposable
 
     private string StartRun(TraceClient client)
     {
-        string run = string.Create(CultureInfo.InvariantCulture, $"run-{Interlocked.Increment(ref _runs)}");
+        string run = string.Create(CultureInfo.InvariantCulture, $"run-{Interlocked.Increment(ref s_runs)}");
         client.Call("runs.start", $$"""{"intent":"measure","agent_id":"bench","idempotency_key":"{{run}}"}""");
         return run;
     }

@@ -11,15 +11,7 @@ internal sealed class TraceClient : IDisposable
     private byte[] _buffer = new byte[1024 * 1024];
     private int _start, _end;
 
-    public TraceClient(EndPoint address)
-    {
-        Socket = WireClient.Connect(address);
-        Send("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"u8);
-        int head;
-        while ((head = _buffer.AsSpan(0, _end).IndexOf("\r\n\r\n"u8)) < 0) Receive();
-        if (!_buffer.AsSpan().StartsWith("HTTP/1.1 101 "u8)) throw new InvalidOperationException("the daemon refused the upgrade");
-        _start = head + 4;
-    }
+    public TraceClient(EndPoint address) => Socket = WireClient.Open(address);
 
     public Socket Socket { get; }
 
@@ -39,10 +31,13 @@ internal sealed class TraceClient : IDisposable
         while (!bytes.IsEmpty) bytes = bytes[Socket.Send(bytes)..];
     }
 
-    /// <summary>Sends a request and returns its answer; notifications that come before it are passed over.</summary>
+    public static byte[] Request(string method, string parameters) =>
+        Frame($$"""{"jsonrpc":"2.0","id":"a call of the measurement","method":"{{method}}","params":{{parameters}}}""");
+
+    /// <summary>Returns the answer; notifications that come before it are passed over.</summary>
     public string Call(string method, string parameters)
     {
-        Send(Frame($$"""{"jsonrpc":"2.0","id":"a call of the measurement","method":"{{method}}","params":{{parameters}}}"""));
+        Send(Request(method, parameters));
         while (true)
         {
             string answer = Encoding.UTF8.GetString(ReadFrame());

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
+using System.Text;
 
 namespace CarServer.Tests.Bench;
 
@@ -24,16 +25,23 @@ internal sealed class WireClient : IDisposable
         for (int i = 0; i < Depth; i++) request.CopyTo(_requests, i * request.Length);
     }
 
+    public static WireClient ToDaemon(EndPoint address) => ToDaemon(address, Requests.Ping, "\"pong\""u8);
+
     /// <summary>Connects to a daemon, goes over to WebSocket, and learns what the answer looks like.</summary>
-    public static WireClient ToDaemon(EndPoint address)
+    /// <param name="part">What is in an answer that is none of an error.</param>
+    /// <param name="before">A request that comes first, once; none if empty.</param>
+    public static WireClient ToDaemon(EndPoint address, ReadOnlySpan<byte> request, ReadOnlySpan<byte> part, ReadOnlySpan<byte> before = default)
     {
-        var client = new WireClient(Connect(address), FrameCases.Frame(Requests.Ping));
-        client.Upgrade();
-        client.SendAll(client._requests.AsSpan(0, client._requestSize));
-        byte[] header = client.ReceiveExactly(2);
-        byte[] payload = client.ReceiveExactly(header[1]);   // an unmasked frame below 126 bytes: this is its length
-        if (header[0] != 0x81 || payload.AsSpan().IndexOf("\"pong\""u8) < 0) throw new InvalidOperationException("the daemon did not answer the ping");
-        client.Expect([.. header, .. payload]);
+        var client = new WireClient(Open(address), FrameCases.Frame(request));
+        if (!before.IsEmpty)
+        {
+            SendAll(client._socket, FrameCases.Frame(before));
+            client.ReceiveFrame();
+        }
+        client.Send(1);
+        byte[] answer = client.ReceiveFrame();
+        if (answer[0] != 0x81 || answer.AsSpan().IndexOf(part) < 0) throw new InvalidOperationException(Encoding.UTF8.GetString(answer.AsSpan(2)));
+        client.Expect(answer);
         return client;
     }
 
@@ -53,7 +61,7 @@ internal sealed class WireClient : IDisposable
         long at = started;
         while (Stopwatch.GetElapsedTime(started, at) < window)
         {
-            SendAll(_requests.AsSpan(0, _requestSize));
+            Send(1);
             for (int had = 0; had < _answerSize;) had += Receive(had);
             long now = Stopwatch.GetTimestamp();
             times.Add(now - at);
@@ -71,7 +79,7 @@ internal sealed class WireClient : IDisposable
         int partial = 0;
         int underWay = Depth;
         bool more = true;
-        SendAll(_requests);
+        Send(Depth);
         while (underWay > 0)
         {
             int n = partial + Receive(partial);
@@ -81,13 +89,52 @@ internal sealed class WireClient : IDisposable
             underWay -= whole;
             more = more && Stopwatch.GetElapsedTime(started) < window;
             if (!more) continue;
-            SendAll(_requests.AsSpan(0, whole * _requestSize));
+            Send(whole);
             underWay += whole;
         }
         return Stopwatch.GetElapsedTime(started).TotalSeconds / answers;
     }
 
+    /// <summary>Several clients on one thread, each with <paramref name="depth"/> requests under way; those of a client are sent together, once all have been answered.</summary>
+    public static double Together(IReadOnlyList<WireClient> clients, int depth, TimeSpan window)
+    {
+        long started = Stopwatch.GetTimestamp();
+        long answers = 0;
+        foreach (WireClient client in clients) client.Send(depth);
+        for (bool more = true; more;)
+        {
+            more = Stopwatch.GetElapsedTime(started) < window;
+            foreach (WireClient client in clients)
+            {
+                for (int had = 0; had < depth * client._answerSize;) had += client.Receive(had % client._answerSize);
+                answers += depth;
+                if (more) client.Send(depth);
+            }
+        }
+        return Stopwatch.GetElapsedTime(started).TotalSeconds / answers;
+    }
+
     public void Dispose() => _socket.Dispose();
+
+    /// <summary>A connection that has gone over to WebSocket.</summary>
+    public static Socket Open(EndPoint address)
+    {
+        Socket socket = Connect(address);
+        try
+        {
+            SendAll(socket, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"u8);
+            Span<byte> head = stackalloc byte[1024];
+            int had = 0;
+            while (!head[..had].EndsWith("\r\n\r\n"u8)) had += Some(socket.Receive(head[had..]));
+            if (!head.StartsWith("HTTP/1.1 101 "u8)) throw new InvalidOperationException(Encoding.ASCII.GetString(head[..had]));
+            return socket;
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
 
     public static Socket Connect(EndPoint address)
     {
@@ -107,14 +154,6 @@ internal sealed class WireClient : IDisposable
         }
     }
 
-    private void Upgrade()
-    {
-        SendAll("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"u8);
-        int had = 0;
-        while (!_received.AsSpan(0, had).EndsWith("\r\n\r\n"u8)) had += Some(_socket.Receive(_received, had, _received.Length - had, SocketFlags.None));
-        if (!_received.AsSpan(0, had).StartsWith("HTTP/1.1 101 "u8)) throw new InvalidOperationException(System.Text.Encoding.ASCII.GetString(_received, 0, had));
-    }
-
     private void Expect(byte[] answer)
     {
         _answerSize = answer.Length;
@@ -130,6 +169,12 @@ internal sealed class WireClient : IDisposable
         return n;
     }
 
+    private byte[] ReceiveFrame()
+    {
+        byte[] header = ReceiveExactly(2);
+        return [.. header, .. ReceiveExactly(header[1])];   // an unmasked frame below 126 bytes: this is its length
+    }
+
     private byte[] ReceiveExactly(int count)
     {
         byte[] bytes = new byte[count];
@@ -137,9 +182,11 @@ internal sealed class WireClient : IDisposable
         return bytes;
     }
 
-    private void SendAll(ReadOnlySpan<byte> bytes)
+    private void Send(int requests) => SendAll(_socket, _requests.AsSpan(0, requests * _requestSize));
+
+    private static void SendAll(Socket socket, ReadOnlySpan<byte> bytes)
     {
-        while (!bytes.IsEmpty) bytes = bytes[_socket.Send(bytes)..];
+        while (!bytes.IsEmpty) bytes = bytes[socket.Send(bytes)..];
     }
 
     private static int Some(int received) => received > 0 ? received : throw new EndOfStreamException("the server closed the connection");

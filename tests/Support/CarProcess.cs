@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 
@@ -39,11 +40,13 @@ internal static class CarProcess
     }
 
     /// <param name="before">What a shell does before it becomes the executable: <c>umask 0</c>, <c>ulimit</c>. Null: there is no shell.</param>
+    /// <param name="binary">Null for <see cref="Repository.Binary"/>.</param>
     internal static Process Start(string? home, IEnumerable<string> arguments, IReadOnlyDictionary<string, string>? environment, bool redirectInput,
-        string? before = null)
+        string? before = null, string? binary = null)
     {
-        if (!File.Exists(Repository.Binary)) throw new FileNotFoundException($"{Repository.Binary} is missing; make it with ./build.sh build");
-        string[] command = before is null ? [Repository.Binary, .. arguments] : ["/bin/sh", "-c", before + "; exec \"$0\" \"$@\"", Repository.Binary, .. arguments];
+        binary ??= Repository.Binary;
+        if (!File.Exists(binary)) throw new FileNotFoundException($"{binary} is missing; make it with ./build.sh build");
+        string[] command = before is null ? [binary, .. arguments] : ["/bin/sh", "-c", before + "; exec \"$0\" \"$@\"", binary, .. arguments];
         var start = new ProcessStartInfo(command[0], command[1..])
         {
             RedirectStandardInput = redirectInput,
@@ -58,6 +61,18 @@ internal static class CarProcess
         if (home is not null) start.Environment["CAR_HOME"] = home;
         foreach ((string name, string value) in environment ?? new Dictionary<string, string>()) start.Environment[name] = value;
         return Process.Start(start) ?? throw new InvalidOperationException("the process did not start");
+    }
+
+    /// <summary>Resident bytes. On Linux from the kernel's exact count: the one in <c>stat</c> lags by some pages for each processor.</summary>
+    internal static long ResidentBytes(Process process)
+    {
+        string rollup = $"/proc/{process.Id}/smaps_rollup";
+        if (File.Exists(rollup))
+            foreach (string line in File.ReadLines(rollup))
+                if (line.StartsWith("Rss:", StringComparison.Ordinal))
+                    return long.Parse(line.AsSpan(4, line.Length - 4 - "kB".Length).Trim(), CultureInfo.InvariantCulture) * 1024;
+        process.Refresh();
+        return process.WorkingSet64;
     }
 
     /// <summary>Sends a signal of the operating system; <see cref="Process.Kill()"/> knows only the one that cannot be handled.</summary>

@@ -22,6 +22,9 @@ internal sealed record DaemonStart
 
     /// <summary>The TCP address; null for the Unix socket alone.</summary>
     public string? Bind { get; init; } = "127.0.0.1:0";
+
+    /// <summary>The executable; null for the one under test.</summary>
+    public string? Binary { get; init; }
 }
 
 /// <summary>The published executable, running with a home and a port of its own. Killed when disposed.</summary>
@@ -86,20 +89,7 @@ internal sealed class TestDaemon : IAsyncDisposable
     /// <summary>Everything logged so far, this start and earlier ones.</summary>
     public string Errors => string.Join('\n', _errors);
 
-    /// <summary>Resident bytes. On Linux from the kernel's exact count: the one in <c>stat</c> lags by some pages for each processor.</summary>
-    public long ResidentBytes
-    {
-        get
-        {
-            string rollup = $"/proc/{ProcessId}/smaps_rollup";
-            if (File.Exists(rollup))
-                foreach (string line in File.ReadLines(rollup))
-                    if (line.StartsWith("Rss:", StringComparison.Ordinal))
-                        return long.Parse(line.AsSpan(4, line.Length - 4 - "kB".Length).Trim(), CultureInfo.InvariantCulture) * 1024;
-            _process.Refresh();
-            return _process.WorkingSet64;
-        }
-    }
+    public long ResidentBytes => CarProcess.ResidentBytes(_process);
 
     /// <summary>What its descriptors lead to: files by their paths, sockets as <c>socket:[...]</c>. Empty where the system does not tell.</summary>
     public IReadOnlyList<string> OpenFiles
@@ -207,7 +197,7 @@ internal sealed class TestDaemon : IAsyncDisposable
     {
         (Port, Socket) = (0, null);
         string[] bind = _start.Bind is null ? [] : ["--bind", _start.Bind];
-        _process = CarProcess.Start(Home.Path, ["serve", .. bind, .. _start.Arguments], _start.Environment, redirectInput: false, _start.Before);
+        _process = CarProcess.Start(Home.Path, ["serve", .. bind, .. _start.Arguments], _start.Environment, redirectInput: false, _start.Before, _start.Binary);
         var ready = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         _outputEnd = ReadOutputAsync(_process.StandardOutput, ready);
         _errorsEnd = ReadErrorsAsync(_process.StandardError);

@@ -1,0 +1,302 @@
+using System.Diagnostics;
+using System.Text;
+using CarServer.State.Permissions;
+using CarServer.State.Runs;
+using CarServer.State.Engine.Tools;
+using CarServer.Tests.Support;
+
+namespace CarServer.Tests.Bench;
+
+/// <summary>Each through the real socket, with a daemon of its own for each size.</summary>
+internal static class GrowthCases
+{
+    /// <summary>Requests under way, whatever there are many of: a larger number must not be a larger batch.</summary>
+    private const int UnderWay = 64;
+
+    public static IEnumerable<GrowthCase> All()
+    {
+        yield return new([(new("connections: ping on each in turn", Shown.Microseconds), 100)], Pings);
+        yield return new([(new("connections: opened, and a first ping", Shown.Microseconds), 100)], (_, connections) => Openings(connections));
+        yield return new([(new("connections: resident memory", Bytes), 1_000)], (_, connections) => Memory(connections))
+            { Least = 1_000, Limit = "a page of memory is more than what fewer take" };
+        yield return new([(new("runs: start, record_turns, complete", Shown.Microseconds), 100), (new("runs: runs.list, a run", Shown.Microseconds), 100)],
+            (_, runs) => Runs(runs, ofOneAgent: true));
+        yield return new([(new("agents: a run of each", Shown.Microseconds), 100), (new("agents: runs.list of one, a call", Shown.Microseconds), 100)],
+            (_, agents) => Runs(agents, ofOneAgent: false)) { Most = PermissionLimits.MaxAgents, Limit = "nobody runs so many on one machine" };
+        yield return new([(new("subscribers of a run: a notification", Shown.Nanoseconds), 100)], Subscribers);
+        yield return new([(new("keys of a session: state.set", Shown.Nanoseconds), 100), (new("keys of a session: state.get", Shown.Nanoseconds), 1)], Keys);
+        yield return new([(new("tools: tools.register, a tool", Shown.Microseconds), 100), (new("tools: tools.list, a tool", Shown.Microseconds), 100),
+            (new("tools: a proposal that calls one of them", Shown.Microseconds), 1)], Tools)
+            { Most = ToolRegistry.MaxTools, Limit = $"the daemon takes {ToolRegistry.MaxTools:#,0}" };
+        yield return new([(new("actions of a proposal", Shown.Microseconds), 100)], Actions);
+        yield return new([(new("events in memory: events.query, an event", Shown.Nanoseconds), 100), (new("events in memory: events.count, a call", Shown.Microseconds), 1)], Events);
+        yield return new([(new("postures of agents: set, a call", Shown.Microseconds), 100), (new("postures of agents: evaluate, a call", Shown.Microseconds), 1)], Postures)
+            { Most = PermissionLimits.MaxAgents, Limit = $"the daemon takes {PermissionLimits.MaxAgents:#,0}" };
+    }
+
+    private static string Bytes(double bytes) => $"{bytes:#,0} B";
+
+    // ---------------------------------------------------------------- connections
+
+    private static Rig Pings(TestDaemon daemon, int count)
+    {
+        Peers peers = Open(daemon, count);
+        byte[] ping = FrameCases.Frame(Requests.Ping);
+        peers.Send(0, ping);
+        byte[] pong = peers.Hear(0);
+        int pass = Math.Max(count, UnderWay);
+        Measure each = Timed.Loop(passes =>
+        {
+            for (int i = 0; i < passes * pass + UnderWay; i++)
+            {
+                if (i >= UnderWay) peers.Expect((i - UnderWay) % count, pong);
+                if (i < passes * pass) peers.Send(i % count, ping);
+            }
+        });
+        return new Rig(window => [each(window) / pass], peers);
+    }
+
+    /// <summary>A fresh daemon each time, which has had a connection: what the first one costs is no part of it.</summary>
+    private static Rig Openings(int count) => new(_ =>
+    {
+        using var fresh = new Fresh();
+        using WireClient first = WireClient.ToDaemon(fresh.Daemon.Tcp);
+        long started = Stopwatch.GetTimestamp();
+        using Peers peers = Open(fresh.Daemon, count);
+        return [Stopwatch.GetElapsedTime(started).TotalSeconds / count];
+    });
+
+    private static Rig Memory(int count) => new(_ =>
+    {
+        using var fresh = new Fresh();
+        using WireClient first = WireClient.ToDaemon(fresh.Daemon.Tcp);
+        long before = Quiet();
+        using Peers peers = Open(fresh.Daemon, count);
+        return [(Quiet() - before) / (double)count];
+
+        // The daemon gives memory back half a second to a second after the last traffic.
+        long Quiet()
+        {
+            Thread.Sleep(TimeSpan.FromSeconds(1.5));
+            return fresh.Daemon.ResidentBytes;
+        }
+    });
+
+    private static Peers Open(TestDaemon daemon, int count)
+    {
+        var peers = new Peers(daemon.Tcp, count);
+        peers.AskAll(FrameCases.Frame(Requests.Ping), "\"pong\""u8);
+        return peers;
+    }
+
+    // ---------------------------------------------------------------- runs
+
+    /// <summary>A fresh daemon each time: the runs that a round has made would be too many in the next.</summary>
+    private static Rig Runs(int count, bool ofOneAgent) => new(window =>
+    {
+        const int First = 20;   // what is made once, on first use, is no part of it
+        using var fresh = new Fresh();
+        using var client = new TraceClient(fresh.Daemon.Tcp);
+        for (int i = 0; i < First; i++) MakeRun(client, "the first", $"first-{i}");
+        long started = Stopwatch.GetTimestamp();
+        for (int i = 0; i < count; i++) MakeRun(client, ofOneAgent ? "agent" : $"agent-{i:00000}", $"run-{i:00000}");
+        double each = Stopwatch.GetElapsedTime(started).TotalSeconds / count;
+
+        int listed = ofOneAgent ? count : 1;
+        byte[] list = TraceClient.Request("runs.list", $$"""{"agent_id":"{{(ofOneAgent ? "agent" : "agent-00000")}}"}""");
+        IsRight isRight = answer => answer.Count("\"run_id\":"u8) == listed;
+        Ask(client, list, isRight);   // the first one reads the files
+        return [each, AskP50(client, list, window, isRight) / listed];
+    });
+
+    private static void MakeRun(TraceClient client, string agent, string run)
+    {
+        client.Call("runs.start", $$"""{"intent":"measure","agent_id":"{{agent}}","idempotency_key":"{{run}}"}""");
+        client.Call("runs.record_turns", $$"""{"run_id":"{{run}}","turns":[{"tool":"t","parameters":{"n":1},"output":"some words of output"}] }""");
+        client.Call("runs.complete", $$"""{"run_id":"{{run}}","outcome":{"status":"done"} }""");
+    }
+
+    private static Rig Subscribers(TestDaemon daemon, int count)
+    {
+        var peers = new Peers(daemon.Tcp, count);
+        var followed = new FollowedRun(new TraceClient(daemon.Tcp), peers);
+        return new Rig(window =>
+        {
+            double seconds = 0;
+            long notifications = 0;
+            while (seconds < window.TotalSeconds)
+            {
+                followed.MakeRoom();
+                long started = Stopwatch.GetTimestamp();
+                followed.Record();
+                seconds += Stopwatch.GetElapsedTime(started).TotalSeconds;
+                notifications += (long)count * FollowedRun.Turns;
+            }
+            return [seconds / notifications];
+        }, peers, followed);
+    }
+
+    /// <summary>A run that every peer follows; one that is full is followed by the next.</summary>
+    private sealed class FollowedRun(TraceClient agent, Peers peers) : IDisposable
+    {
+        /// <summary>Turns of a batch.</summary>
+        public const int Turns = 16;
+
+        private static readonly string s_turns = string.Join(',', Enumerable.Repeat("""{"tool":"t","parameters":{"n":1},"output":"some words of output"}""", Turns));
+        private int _runs;
+        private int _turns = RunLimits.MaxTurns;
+        private byte[] _batch = [];
+
+        public void MakeRoom()
+        {
+            if (_turns + Turns <= RunLimits.MaxTurns) return;
+            if (_runs > 0)
+            {
+                peers.AskAll(TraceClient.Request("runs.unsubscribe", $$"""{"run_id":"run-{{_runs}}"}"""), "\"result\":"u8);
+                agent.Call("runs.complete", $$"""{"run_id":"run-{{_runs}}","outcome":{"status":"done"} }""");
+            }
+            _runs++;
+            _turns = 0;
+            agent.Call("runs.start", $$"""{"intent":"measure","agent_id":"agent","idempotency_key":"run-{{_runs}}"}""");
+            peers.AskAll(TraceClient.Request("runs.subscribe", $$"""{"run_id":"run-{{_runs}}"}"""), "\"result\":"u8);
+            _batch = TraceClient.Request("runs.record_turns", $$"""{"run_id":"run-{{_runs}}","turns":[{{s_turns}}] }""");
+        }
+
+        /// <summary>Records a batch and waits until every peer has had, byte for byte, what the first one has had.</summary>
+        public void Record()
+        {
+            agent.Send(_batch);
+            if (agent.ReadFrame().IndexOf("\"ok\":true"u8) < 0) throw new InvalidOperationException("turns were not recorded");
+            var events = new List<byte>();
+            for (int turn = 0; turn < Turns; turn++) events.AddRange(peers.Hear(0));
+            byte[] expected = [.. events];
+            for (int peer = 1; peer < peers.Count; peer++) peers.Expect(peer, expected);
+            _turns += Turns;
+        }
+
+        public void Dispose() => agent.Dispose();
+    }
+
+    // ---------------------------------------------------------------- what a session holds
+
+    private static Rig Keys(TestDaemon daemon, int count)
+    {
+        var peers = new Peers(daemon.Tcp, 1);
+        byte[][][] sets = [Pass("state.set", ""","value":{"speed":41}"""), Pass("state.set", ""","value":{"speed":42}""")];
+        byte[][] gets = Pass("state.get", "");
+        int turn = 0;
+        Measure set = Go(() => sets[turn++ % 2], "\"ok\""u8.ToArray());   // each time another value
+        Measure get = Go(() => gets, "{\"speed\":"u8.ToArray());
+        return new Rig(window => [set(window / 2), get(window / 2)], peers);
+
+        // Every key, in whole batches of as many as are under way.
+        byte[][] Pass(string method, string more)
+        {
+            byte[] Request(int key) => FrameCases.Frame(Encoding.UTF8.GetBytes($$"""{"jsonrpc":"2.0","id":1,"method":"{{method}}","params":{"key":"key-{{key:00000}}"{{more}} } }"""));
+            int batches = (count + UnderWay - 1) / UnderWay;
+            return [.. Enumerable.Range(0, batches).Select(batch => (byte[])[.. Enumerable.Range(batch * UnderWay, UnderWay).SelectMany(i => Request(i % count))])];
+        }
+
+        Measure Go(Func<byte[][]> pass, byte[] part) => window =>
+        {
+            int requests = gets.Length * UnderWay;
+            byte[] expected = [];
+            return Timed.Loop(passes =>
+            {
+                for (int i = 0; i < passes; i++)
+                    foreach (byte[] batch in pass())
+                    {
+                        peers.Send(0, batch);
+                        if (expected.Length == 0) expected = First();
+                        else peers.Expect(0, expected);
+                    }
+            })(window) / requests;
+
+            byte[] First()
+            {
+                byte[][] answers = [.. Enumerable.Range(0, UnderWay).Select(_ => peers.Hear(0))];
+                if (answers[0].AsSpan().IndexOf(part) < 0) throw new InvalidOperationException(Encoding.UTF8.GetString(answers[0]));
+                return [.. answers.SelectMany(answer => answer)];
+            }
+        };
+    }
+
+    private static Rig Tools(TestDaemon daemon, int count)
+    {
+        byte[] register = TraceClient.Request("tools.register", ToolClient.Tools(Enumerable.Range(0, count).Select(i => $"tool-{i:0000}")));
+        byte[] list = TraceClient.Request("tools.list", "{}");
+        ToolClient caller = ToolClient.ToDaemon(daemon.Tcp, tools: 1, others: count - 1);
+        return new Rig(window =>
+        {
+            var registered = new List<double>();
+            double listed = 0;
+            for (long started = Stopwatch.GetTimestamp(); registered.Count == 0 || Stopwatch.GetElapsedTime(started) < window / 3;)
+            {
+                using var client = new TraceClient(daemon.Tcp);   // tools go with their connection
+                registered.Add(Ask(client, register, answer => answer.IndexOf("\"result\":"u8) >= 0).TotalSeconds);
+                if (listed == 0) listed = AskP50(client, list, window / 3, answer => answer.Count("\"name\":\"tool-"u8) == count);
+            }
+            return [Table.Median(registered) / count, listed / count, caller.ExchangeP50(window / 3)];
+        }, caller);
+    }
+
+    private static Rig Actions(TestDaemon daemon, int count)
+    {
+        var client = new TraceClient(daemon.Tcp);
+        byte[] submit = Writes(count);
+        return new Rig(window => [AskP50(client, submit, window, answer => answer.Count("\"status\":\"succeeded\""u8) == count) / count], client);
+    }
+
+    private static byte[] Writes(int actions) => TraceClient.Request("proposal.submit",
+        $$"""{"proposal":{"id":"p","actions":[{{string.Join(',', Enumerable.Range(0, actions).Select(i =>
+            $$"""{"id":"a{{i:00000}}","type":"state_write","parameters":{"key":"key-{{i:00000}}","value":{{i}} } }"""))}}] } }""");
+
+    private static Rig Events(TestDaemon daemon, int count)
+    {
+        var client = new TraceClient(daemon.Tcp);
+        client.Send(Writes(count / 4 + 1));   // four events each, and two of the proposal
+        client.ReadFrame();
+        client.Call("events.truncate", $$"""{"maxEvents":{{count}}}""");
+        byte[] number = Encoding.UTF8.GetBytes($"\"result\":{count}}}"), whole = Encoding.UTF8.GetBytes($"{{\"count\":{count},");
+        string counted = client.Call("events.count", "{}");
+        if (!counted.EndsWith(Encoding.UTF8.GetString(number), StringComparison.Ordinal)) throw new InvalidOperationException($"the daemon kept another number of events: {counted}");
+        byte[] query = TraceClient.Request("events.query", """{"limit":0}"""), ask = TraceClient.Request("events.count", "{}");
+        return new Rig(window =>
+            [AskP50(client, query, window / 2, answer => answer.IndexOf(whole) >= 0) / count, AskP50(client, ask, window / 2, answer => answer.EndsWith(number))], client);
+    }
+
+    private static Rig Postures(TestDaemon daemon, int count)
+    {
+        var client = new TraceClient(daemon.Tcp);
+        for (int i = 0; i < count; i++) client.Call("agent_permissions.set", $$"""{"agent_id":"agent-{{i:0000}}","mode":"deny"}""");
+        byte[] evaluate = TraceClient.Request("agent_permissions.evaluate", $$"""{"agent_id":"agent-{{count / 2:0000}}","tier":"read_only"}""");
+        byte[][] sets = [.. new[] { "deny", "always_allow" }.Select(mode => TraceClient.Request("agent_permissions.set", $$"""{"agent_id":"agent-{{count / 2:0000}}","mode":"{{mode}}"}"""))];
+        int turn = 0;
+        return new Rig(window =>
+            [DaemonCases.Median(window / 2, () => Ask(client, sets[turn++ % 2], answer => answer.IndexOf("\"result\":"u8) >= 0)),
+             AskP50(client, evaluate, window / 2, answer => answer.IndexOf("\"has_override\":true"u8) >= 0)], client);
+    }
+
+    // ---------------------------------------------------------------- asking
+
+    private delegate bool IsRight(ReadOnlySpan<byte> answer);
+
+    private static double AskP50(TraceClient client, byte[] request, TimeSpan window, IsRight isRight) =>
+        DaemonCases.Median(window, () => Ask(client, request, isRight));
+
+    private static TimeSpan Ask(TraceClient client, byte[] request, IsRight isRight)
+    {
+        long started = Stopwatch.GetTimestamp();
+        client.Send(request);
+        ReadOnlySpan<byte> answer = client.ReadFrame();
+        TimeSpan took = Stopwatch.GetElapsedTime(started);
+        return isRight(answer) ? took : throw new InvalidOperationException(Encoding.UTF8.GetString(answer[..Math.Min(answer.Length, 200)]));
+    }
+
+    /// <summary>A daemon for one measurement, in a rig that measures without waiting for tasks.</summary>
+    private sealed class Fresh : IDisposable
+    {
+        public TestDaemon Daemon { get; } = TestDaemon.StartAsync("--no-auth").GetAwaiter().GetResult();
+        public void Dispose() => Daemon.DisposeAsync().AsTask().GetAwaiter().GetResult();
+    }
+}
