@@ -174,6 +174,8 @@ internal sealed class Run
 
     private async Task CommitLoopAsync()
     {
+        // On a connection's loop the rest of what one read brought comes first: its turns are written, and shown, together.
+        if (SynchronizationContext.Current is not null) await Task.Yield();
         while (TakeGroup() is { } group)
         {
             IOException? failure = await TryStoreAsync(group);
