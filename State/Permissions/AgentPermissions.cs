@@ -59,10 +59,20 @@ internal sealed record AgentPostures(Posture Default, IReadOnlyDictionary<string
 }
 
 /// <summary>How much each agent is trusted, in one file for all daemons of a state root (protocol 12.1). Any thread.</summary>
-/// <remarks>Read anew for each question: it is short, asked by people's tools, and may be edited by hand. Only the primary daemon writes, whole.</remarks>
+/// <remarks>Looked at for each question, and read when it changed: it may be edited by hand. Only the primary daemon writes, whole.</remarks>
 internal sealed class AgentPermissions(string path, bool mayWrite)
 {
+    /// <summary>A file that was younger when it was read may have changed again within the same tick of the file system's clock.</summary>
+    private static readonly TimeSpan SettledAge = TimeSpan.FromSeconds(2);
+
     private readonly Lock _changing = new();
+    private Reading? _last;
+
+    /// <param name="ReadAt">After which it could not change without another <paramref name="Changed"/>, if it was settled.</param>
+    private sealed record Reading(AgentPostures Postures, DateTime Changed, long Length, DateTime ReadAt)
+    {
+        public bool IsOf(FileInfo file) => file.LastWriteTimeUtc == Changed && file.Length == Length && ReadAt - Changed > SettledAge;
+    }
 
     /// <exception cref="RefusedException">The file cannot be read or understood; it is then left as it is.</exception>
     public AgentPostures Read()
@@ -73,9 +83,13 @@ internal sealed class AgentPermissions(string path, bool mayWrite)
             if (!file.Exists) return AgentPostures.Initial;
             if (file.Length is 0 or > PermissionLimits.MaxAgentsFileBytes)
                 throw new RefusedException($"{path} has {file.Length} bytes, expected are 1 to {PermissionLimits.MaxAgentsFileBytes}: repair or remove it");
+            if (Volatile.Read(ref _last) is { } last && last.IsOf(file)) return last.Postures;
+            DateTime now = DateTime.UtcNow;
             PrivateFiles.TightenFile(path);
             AgentPostures? read = JsonSerializer.Deserialize(File.ReadAllBytes(path), PermissionJson.Default.AgentPostures);
-            return read is not null && !read.Agents.Values.Contains(null) ? read : throw new JsonException();
+            if (read is null || read.Agents.Values.Contains(null)) throw new JsonException();
+            Volatile.Write(ref _last, new Reading(read, file.LastWriteTimeUtc, file.Length, now));
+            return read;
         }
         catch (JsonException e)
         {

@@ -56,6 +56,33 @@ public sealed class AgentPermissionsTests : IDisposable
     }
 
     [Test]
+    public async Task A_file_is_read_again_when_it_changed_and_when_it_may_have()
+    {
+        AgentPermissions permissions = Open();
+        DateTime anHourAgo = DateTime.UtcNow - TimeSpan.FromHours(1);
+        Write("always_allow", anHourAgo);
+        await Assert.That(permissions.Read().Default.ReadOnly).IsEqualTo("always_allow");
+        Write("deny", anHourAgo);   // as if nothing had changed
+        await Assert.That(permissions.Read().Default.ReadOnly).IsEqualTo("always_allow");
+        Write("deny", anHourAgo.AddSeconds(1));
+        await Assert.That(permissions.Read().Default.ReadOnly).IsEqualTo("deny");
+
+        DateTime now = DateTime.UtcNow;
+        Write("always_allow", now);
+        await Assert.That(permissions.Read().Default.ReadOnly).IsEqualTo("always_allow");
+        Write("deny", now);   // within one tick of the file system's clock
+        await Assert.That(permissions.Read().Default.ReadOnly).IsEqualTo("deny");
+    }
+
+    /// <summary>Always as many bytes.</summary>
+    private void Write(string readOnly, DateTime changed)
+    {
+        string word = $"\"{readOnly}\"".PadRight(20);
+        File.WriteAllText(PathOf, $$"""{"default":{"read_only":{{word}},"sandbox_edit":"deny","full_access":"deny"},"agents":{} }""");
+        File.SetLastWriteTimeUtc(PathOf, changed);
+    }
+
+    [Test]
     public async Task A_daemon_that_is_not_the_primary_one_changes_nothing()
     {
         await Assert.That(() => Open(mayWrite: false).SetDefault("trusting")).Throws<RefusedException>();
