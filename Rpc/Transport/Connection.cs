@@ -24,7 +24,7 @@ internal interface IProtocol
 /// <param name="onClosed">Called once, last, on the loop.</param>
 internal sealed class Connection(int descriptor, EventLoop loop, IProtocol protocol, string peer, Action onClosed, ILogger log)
 {
-    private readonly Outbox _outbox = new(descriptor);
+    private readonly Outbox _outbox = new(descriptor, loop.Unread);
     private IProtocol _protocol = protocol;
     private long _protocolDeadline = long.MaxValue;
     private long _stallDeadline = long.MaxValue;
@@ -122,7 +122,7 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
             case SendOutcome.TooLate:
                 return false;
             case SendOutcome.Full:
-                Abort($"peer does not read: over {Limits.MaxOutboxBytes} bytes of answers wait for it");
+                Abort($"peer does not read: over {Limits.MaxOutboxBytes} bytes of answers would wait for it, or over {Limits.OutboxShare} while {Loop.Unread.Octets} wait for all");
                 return false;
             default:
                 Abort("peer is gone");

@@ -41,9 +41,11 @@ internal sealed class EventLoop : IDisposable
     private bool _pollerIsGone;
     private bool _inPosted;
 
-    public EventLoop(int number, ILogger log)
+    /// <param name="unread">Of all loops of a server; one of its own when there is none.</param>
+    public EventLoop(int number, ILogger log, Unread? unread = null)
     {
         _log = log;
+        Unread = unread ?? new Unread();
         _thread = new Thread(Run, maxStackSize: 1024 * 1024) { Name = $"loop-{number}", IsBackground = true };
     }
 
@@ -56,6 +58,8 @@ internal sealed class EventLoop : IDisposable
     /// <summary>The connection that <see cref="Batch"/> belongs to: the one whose input is being dealt with, or that posted work wrote to last.
     /// Only for the loop's thread.</summary>
     public Connection? Batching { get; private set; }
+
+    public Unread Unread { get; }
 
     public Poller Poller => _poller;
 

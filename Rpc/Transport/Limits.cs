@@ -15,6 +15,13 @@ internal static class Limits
     /// <summary>Answers a client has not read yet, and the answers of one batch. Two of the largest messages fit; a client that lets more pile up is closed.</summary>
     public const int MaxOutboxBytes = 64 * 1024 * 1024;
 
+    /// <summary>The same of all clients together, eight at their own limit. From here on a client that lets more than
+    /// <see cref="OutboxShare"/> pile up is closed: a crowd that does not read must not take the machine's memory.</summary>
+    public const long MaxUnreadBytes = 8L * MaxOutboxBytes;
+
+    /// <summary>What a client may leave unread whatever others do: an ordinary answer on an ordinary link. A GiB for 16,384 of them.</summary>
+    public const int OutboxShare = 64 * 1024;
+
     /// <summary>Above this many unread bytes no further requests are read from the client: each would only add an answer.</summary>
     public const int OutboxHighWater = 4 * 1024 * 1024;
 

@@ -22,8 +22,9 @@ internal enum SendOutcome
 /// <para>One frame at a time may be sent in parts, by whoever called <see cref="BeginParts"/>. Nothing may stand between the parts of a
 /// frame, so what others send meanwhile lines up behind the last of them.</para>
 /// </remarks>
-internal sealed class Outbox(int descriptor)
+internal sealed class Outbox(int descriptor, Unread? unread = null)
 {
+    private readonly Unread _unread = unread ?? new Unread();
     private readonly Lock _gate = new();
     private GrowableBuffer _waiting;
     private GrowableBuffer _behindParts;
@@ -53,7 +54,7 @@ internal sealed class Outbox(int descriptor)
             if (_lastQueued) return SendOutcome.TooLate;
             _lastQueued = last;
             if (!_inParts) return Pass(frames);
-            if (Waiting + (long)frames.Length > Limits.MaxOutboxBytes) return SendOutcome.Full;
+            if (!_unread.TryAdd(frames.Length, Waiting)) return SendOutcome.Full;
             _behindParts.Append(frames);
             Waiting += frames.Length;
             return SendOutcome.Queued;
@@ -82,7 +83,7 @@ internal sealed class Outbox(int descriptor)
             _inParts = false;
             if (_closed) return SendOutcome.Broken;
             if (_behindParts.IsEmpty) return Waiting == 0 ? SendOutcome.Sent : SendOutcome.Queued;
-            Waiting -= _behindParts.Length;
+            Take(_behindParts.Length);
             SendOutcome outcome = Pass(_behindParts.Bytes);
             _behindParts.Free();
             OfferRoom();
@@ -113,6 +114,12 @@ internal sealed class Outbox(int descriptor)
         if (_wantRoom.Count == 0) _wantRoom = null;
     }
 
+    private void Take(int octets)
+    {
+        Waiting -= octets;
+        _unread.Remove(octets);
+    }
+
     private SendOutcome Pass(ReadOnlySpan<byte> bytes)
     {
         if (_waiting.IsEmpty)
@@ -130,7 +137,7 @@ internal sealed class Outbox(int descriptor)
                 bytes = bytes[sent..];
             }
         }
-        if (Waiting + (long)bytes.Length > Limits.MaxOutboxBytes) return SendOutcome.Full;
+        if (!_unread.TryAdd(bytes.Length, Waiting)) return SendOutcome.Full;
         _waiting.Append(bytes);
         Waiting += bytes.Length;
         return SendOutcome.Queued;
@@ -149,7 +156,7 @@ internal sealed class Outbox(int descriptor)
                 if (sent < 0) return SendOutcome.Broken;
                 Progress += sent;
                 _waiting.Consume(sent);
-                Waiting -= sent;
+                Take(sent);
                 OfferRoom();
             }
             return SendOutcome.Sent;
@@ -165,7 +172,7 @@ internal sealed class Outbox(int descriptor)
             _closed = true;
             _waiting.Free();
             _behindParts.Free();
-            Waiting = 0;
+            Take(Waiting);
             OfferRoom();
             Posix.Close(descriptor);
             return true;

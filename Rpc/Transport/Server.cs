@@ -40,7 +40,8 @@ internal sealed class Server : IDisposable
         _log = log;
         _onClosed = () => Interlocked.Decrement(ref _connections);
         _loops = new EventLoop[Math.Clamp(Environment.ProcessorCount, 1, MaxLoops)];
-        for (int i = 0; i < _loops.Length; i++) _loops[i] = new EventLoop(i, log);
+        var unread = new Unread();
+        for (int i = 0; i < _loops.Length; i++) _loops[i] = new EventLoop(i, log, unread);
     }
 
     /// <summary>How many there may be at one time: what was asked for, or what the system's limit of descriptors leaves room for.</summary>

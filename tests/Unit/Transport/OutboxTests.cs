@@ -21,6 +21,29 @@ public sealed class OutboxTests
     }
 
     [Test]
+    public async Task When_all_together_are_at_their_limit_nobody_gets_beyond_his_share()
+    {
+        using var one = new SocketPair();
+        using var two = new SocketPair();
+        var unread = new Unread(most: 4 * Limits.OutboxShare);
+        var greedy = new Outbox(one.Descriptor, unread);
+        var modest = new Outbox(two.Descriptor, unread);
+        Fill(greedy);
+        Fill(modest);
+
+        int room = (int)(4 * Limits.OutboxShare - unread.Octets);
+        await Assert.That(greedy.Send(new byte[room])).IsEqualTo(SendOutcome.Queued);
+        await Assert.That(greedy.Send([1])).IsEqualTo(SendOutcome.Full);
+        await Assert.That(modest.Send(new byte[Limits.OutboxShare - modest.Waiting])).IsEqualTo(SendOutcome.Queued);
+        await Assert.That(modest.Send([1])).IsEqualTo(SendOutcome.Full);
+
+        greedy.Close();
+        await Assert.That(modest.Send([1])).IsEqualTo(SendOutcome.Queued);
+        modest.Close();
+        await Assert.That(unread.Octets).IsEqualTo(0L);
+    }
+
+    [Test]
     public async Task What_waits_leaves_in_order_when_the_peer_reads()
     {
         using var pair = new SocketPair();
