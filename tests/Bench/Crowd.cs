@@ -28,8 +28,8 @@ internal sealed class Crowd : IDisposable
         Console.WriteLine();
         await using (TestDaemon daemon = await TestDaemon.StartAsync("--no-auth")) PrintIdle(daemon);
 
-        if (Environment.ProcessorCount > 1 && !OperatingSystem.IsMacOS()) Process.GetCurrentProcess().ProcessorAffinity = (1 << Math.Min(Environment.ProcessorCount, 30)) - 2;
-        await using (TestDaemon daemon = await TestDaemon.StartAsync(new DaemonStart { Arguments = ["--no-auth"], Before = "ulimit -n $(ulimit -Hn); taskset -cp 0 $$ >/dev/null" }))
+        Processors.LeaveTheFirst();
+        await using (TestDaemon daemon = await TestDaemon.StartAsync(new DaemonStart { Arguments = ["--no-auth"], Before = $"ulimit -n $(ulimit -Hn); {Processors.DaemonHasTheFirst}" }))
         using (var crowd = new Crowd(daemon))
         {
             crowd.Gather();

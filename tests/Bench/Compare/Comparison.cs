@@ -42,6 +42,7 @@ internal sealed class Comparison(int rounds, string a, string b)
         Console.WriteLine($"A: {a}");
         Console.WriteLine($"B: {b}");
         Console.WriteLine(Format, "", "A", "B", "B/A", "range", "");
+        Processors.LeaveTheFirst();
         await using TestDaemon daemonA = await StartAsync(a);
         await using TestDaemon daemonB = await StartAsync(b);
         foreach (CompareCase one in CompareCases.All())
@@ -57,7 +58,7 @@ internal sealed class Comparison(int rounds, string a, string b)
         }
     }
 
-    private static Task<TestDaemon> StartAsync(string binary) => TestDaemon.StartAsync(new DaemonStart { Arguments = ["--no-auth"], Binary = binary });
+    private static Task<TestDaemon> StartAsync(string binary) => TestDaemon.StartAsync(new DaemonStart { Arguments = ["--no-auth"], Binary = binary, Before = Processors.DaemonHasTheFirst });
 
     private void Print(Figure figure, int index, Side sideA, Side sideB)
     {
