@@ -39,7 +39,7 @@ internal sealed record Retention(int MaxPerAgent = Retention.DefaultMaxPerAgent,
     /// <param name="last">What holds on where the file can't be understood: a slip of the pen must not make the daemon delete.</param>
     public static Retention Read(string path, Retention last, ILogger log)
     {
-        if (!Path.Exists(path)) return new Retention();   // at most starts; an exception would bring its whole machinery into memory
+        if (!Path.Exists(path)) return new Retention();   // as at most starts, where an exception would bring its whole machinery into memory
         string? problem = null;
         Retention read;
         try
