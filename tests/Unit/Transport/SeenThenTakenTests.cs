@@ -22,7 +22,6 @@ public sealed class SeenThenTakenTests
         byte[] stream = new byte[2 << 20];
         random.NextBytes(stream);
 
-        // More comes while the last of it is dealt with: to take more than was seen would lose it.
         Task writing = Task.Run(() =>
         {
             for (int at = 0; at < stream.Length;)
@@ -37,6 +36,25 @@ public sealed class SeenThenTakenTests
         await Assert.That(echo.AsSpan().SequenceEqual(stream)).IsTrue();
         await Assert.That(wire.Seen).IsGreaterThan(0);
         await Assert.That(await wire.IsDrainedAsync()).IsTrue();
+    }
+
+    [Test]
+    public async Task What_comes_while_the_seen_is_dealt_with_is_left_for_the_next_read()
+    {
+        using var wire = new Wire();
+        wire.Exchange(Long);
+        byte[] next = new byte[2 * Long];
+        new Random(5).NextBytes(next);
+        wire.WhenHeard = () =>
+        {
+            wire.WhenHeard = () => { };
+            wire.Pair.Peer.Send(next);
+        };
+
+        wire.Exchange(Long);
+
+        await Assert.That(wire.Pair.Read(next.Length).AsSpan().SequenceEqual(next)).IsTrue();
+        await Assert.That(wire.Seen).IsGreaterThan(0);
     }
 
     [Test]
