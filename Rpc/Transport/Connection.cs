@@ -36,7 +36,7 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     private GrowableBuffer _unread;   // input whose answers have no room yet: less than one read, or a handshake's tail
     private bool _interestWrite;
     private bool _interestRead = true;
-    private bool _answersAtOnce; // the last read was a long one, and its answers left with its batch
+    private bool _answersAtOnce;   // the last read was a long one, and its answers left with its batch
     private bool _closeWhenFlushed;
     private bool _finished;      // our FIN is out: what still comes is thrown away
     private string? _abortReason;
@@ -207,7 +207,7 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     {
         if (IsClosed) return;   // OnWritable may have closed it
         int seen = takingWakes && alone && _answersAtOnce ? Posix.Receive(Descriptor, buffer, peek: true) : 0;
-        int n = seen > 0 ? seen : Posix.Receive(Descriptor, buffer);
+        int n = seen > 0 ? seen : Posix.Receive(Descriptor, buffer);   // also tells of the end, and of errors
         if (n == -Posix.EAGAIN) return;
         if (n <= 0)
         {
