@@ -187,7 +187,7 @@ internal sealed class EventLoop : IDisposable
         {
             int n = _poller.Wait(ready, _timed.Count > 0 ? SweepMilliseconds : quiet < 2 ? QuietMilliseconds + ClockGrain : -1);
             if (n > 0) quiet = 0;
-            for (int i = 0; i < n; i++) Handle(ready[i]);
+            for (int i = 0; i < n; i++) Handle(ready[i], alone: n == 1);
             RunPosted();
             long now = Environment.TickCount64;
             if (now - looked >= QuietMilliseconds)
@@ -206,7 +206,7 @@ internal sealed class EventLoop : IDisposable
         }
     }
 
-    private void Handle(Ready ready)
+    private void Handle(Ready ready, bool alone)
     {
         if (ready.Token == Poller.WakeToken) return;
         int descriptor = (int)(uint)ready.Token;
@@ -221,7 +221,7 @@ internal sealed class EventLoop : IDisposable
         try
         {
             if (ready.Writable) connection.OnWritable();
-            if (ready.Readable) connection.OnReadable(_receive);
+            if (ready.Readable) connection.OnReadable(_receive, alone);
             connection.FlushBatch(Batch);
         }
         catch (Exception e)

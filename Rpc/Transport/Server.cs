@@ -102,7 +102,8 @@ internal sealed class Server : IDisposable
             Interlocked.Increment(ref _connections);
             EventLoop loop = _loops[_next++ % _loops.Length];
             string peer = listener.IsUnix ? "unix" : "tcp";
-            var connection = new Connection(descriptor, loop, newProtocol(listener.IsUnix), peer, _onClosed, _log);
+            var connection = new Connection(descriptor, loop, newProtocol(listener.IsUnix), peer, _onClosed, _log,
+                takingWakes: listener.IsUnix && Posix.TakingWakesPeer);
             Open(connection, Limits.HandshakeTimeout);
         }
     }

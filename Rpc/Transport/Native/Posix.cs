@@ -18,17 +18,27 @@ internal static unsafe partial class Posix
     public static readonly int EAGAIN = OperatingSystem.IsMacOS() ? 35 : 11;
     public static readonly int ECONNABORTED = OperatingSystem.IsMacOS() ? 53 : 103;
 
+    private const int Peek = 0x2;
     private static readonly int DontWait = OperatingSystem.IsMacOS() ? 0x80 : 0x40;
     private static readonly int NoSignal = OperatingSystem.IsMacOS() ? 0 : 0x4000;   // macOS: SO_NOSIGPIPE on the socket
 
+    /// <summary>Whether taking octets from a Unix socket wakes a peer that sleeps in a receive on its own end of it.</summary>
+    /// <remarks>
+    /// On Linux the sender's buffers are freed then and there, and "there is room again" is told on the one queue on which its receivers sleep,
+    /// too. On macOS receiving and sending have a queue each.
+    /// </remarks>
+    public static readonly bool TakingWakesPeer = OperatingSystem.IsLinux();
+
     /// <summary>Octets received; 0 at the end of the stream; the negated error number else.</summary>
-    public static int Receive(int descriptor, Span<byte> into)
+    /// <param name="peek">They stay in the socket, and the next call receives them again.</param>
+    public static int Receive(int descriptor, Span<byte> into, bool peek = false)
     {
+        int flags = peek ? DontWait | Peek : DontWait;
         fixed (byte* p = into)
         {
             while (true)
             {
-                nint n = recv(descriptor, p, (nuint)into.Length, DontWait);
+                nint n = recv(descriptor, p, (nuint)into.Length, flags);
                 if (n >= 0) return (int)n;
                 int error = Marshal.GetLastPInvokeError();
                 if (error != EINTR) return -error;
