@@ -7,10 +7,10 @@ internal sealed class AppendFile
 
     public string Path { get; }
 
-    /// <summary>What has to be on the disk before the file is. Returns a directory that has a new name because of it, if one has.</summary>
-    internal Func<string?>? BeforeCreation { get; set; }
-
     // What follows belongs to the appender's thread.
+
+    /// <summary>What has to be there before the file is. It does not throw.</summary>
+    internal Action? BeforeCreation { get; set; }
 
     /// <summary>The open file and its place in the order of last use; null while closed.</summary>
     internal LinkedListNode<OpenFile>? Open { get; set; }

@@ -377,13 +377,13 @@ internal sealed class Appender(ILogger log, Durability durability = Durability.O
             return known.Value.Stream.SafeFileHandle;
         }
 
-        string? before = file.BeforeCreation?.Invoke();
+        file.BeforeCreation?.Invoke();
         FileStream stream = _disk.Open(file.Path, out string? newBelow);
         file.BeforeCreation = null;
         long end;
         try
         {
-            if (durability == Durability.Fsync && newBelow is not null) file.UnsyncedDirectories = Between(file.Path, newBelow, before);
+            if (durability == Durability.Fsync && newBelow is not null) file.UnsyncedDirectories = Between(file.Path, newBelow);
             end = Repair(file, stream.SafeFileHandle);
         }
         catch
@@ -396,10 +396,10 @@ internal sealed class Appender(ILogger log, Durability durability = Durability.O
         return stream.SafeFileHandle;
     }
 
-    /// <summary>The directories above a file, up to <paramref name="top"/>, and another one.</summary>
-    private static string[] Between(string path, string top, string? other)
+    /// <summary>The directories above a file, up to <paramref name="top"/>.</summary>
+    private static string[] Between(string path, string top)
     {
-        List<string> directories = other is null ? [] : [other];
+        var directories = new List<string>();
         for (string? above = Path.GetDirectoryName(path); above is { Length: > 0 }; above = Path.GetDirectoryName(above))
         {
             directories.Add(above);

@@ -85,15 +85,16 @@ internal sealed class RunCatalog
         return new RunClaim(taken, isComplete, hold);
     }
 
-    /// <summary>Right before a run's trace is made.</summary>
-    /// <returns>The directory that has a new name; null when the index could not take it, and is no longer complete.</returns>
-    public string? AddToIndex(string agentId, string runId) =>
-        RunPath.TryEncode(agentId, out string agent) && RunPath.TryEncode(runId, out string run) ? Index.Add(run, agent) : null;
+    /// <summary>To be done right before a run's trace is made.</summary>
+    public void AddToIndex(string agentId, string runId)
+    {
+        if (RunPath.TryEncode(agentId, out string agent) && RunPath.TryEncode(runId, out string run)) Index.TryAdd(run, agent);
+    }
 
     /// <summary>See <see cref="RunIndex.Refresh"/>.</summary>
     public void RefreshIndex(CancellationToken stopping)
     {
-        if (Directory.Exists(Root)) Index.Refresh(AgentDirectories(), stopping);
+        if (Directory.Exists(Root)) Index.Refresh(AgentDirectories, stopping);
     }
 
     private TraceFile? Search(string run)

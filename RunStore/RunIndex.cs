@@ -12,9 +12,6 @@ internal sealed class RunIndex(string root)
     /// <summary>No agent is called so: a leading '.' is encoded.</summary>
     public const string DirectoryName = ".index";
 
-    /// <summary>No id ends so: '~' is encoded.</summary>
-    private const string HoldExtension = "~";
-
     private const string Up = "../";
 
     /// <summary>A leftover this old is no start that is just about to write its trace.</summary>
@@ -22,9 +19,10 @@ internal sealed class RunIndex(string root)
 
     private readonly string _directory = Path.Combine(root, DirectoryName);
     private readonly string _complete = Path.Combine(root, DirectoryName, ".complete");
+    private readonly string _holds = Path.Combine(root, DirectoryName, ".holds");
     private readonly string _building = Path.Combine(root, DirectoryName, ".building");
 
-    /// <summary>This process has seen that the index agrees with the tree. An older version may have written to the root before.</summary>
+    /// <summary>This process has seen that the index agrees with the tree. Before it, power may have been lost, or an older version at work.</summary>
     private volatile bool _isSeen;
 
     public bool IsComplete => _isSeen && File.Exists(_complete);
@@ -40,27 +38,27 @@ internal sealed class RunIndex(string root)
 
     /// <summary>The agent that an id leads to, whether or not the run is still there.</summary>
     public string? AgentOf(string run) =>
-        new FileInfo(Path.Combine(_directory, run)).LinkTarget is { } target && Path.GetFileName(target) is var agent && target == Up + agent ? agent : null;
+        new FileInfo(Path.Combine(_directory, run)).LinkTarget is { } target && Path.GetFileName(target) is not ".." and var agent && target == Up + agent ? agent : null;
 
     /// <summary>Makes the entry of a run that is about to be written, or that lies there without.</summary>
-    /// <returns>The directory that has the entry; null when it could not be made.</returns>
-    public string? Add(string run, string agent)
+    /// <returns>False when the disk refuses: the index is no longer complete.</returns>
+    public bool TryAdd(string run, string agent)
     {
         string path = Path.Combine(_directory, run);
         try
         {
             string? before = AgentOf(run);
-            if (before == agent) return _directory;
+            if (before == agent) return true;
             if (before is not null) File.Delete(path);
             File.CreateSymbolicLink(path, Up + agent);
-            return _directory;
+            return true;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            if (AgentOf(run) == agent) return _directory;   // somebody who repairs was faster
+            if (AgentOf(run) == agent) return true;   // somebody who repairs was faster
             PrivateFiles.TryDelete(_complete);
             PrivateFiles.TryDelete(_building);
-            return null;
+            return false;
         }
     }
 
@@ -75,34 +73,29 @@ internal sealed class RunIndex(string root)
     /// (protocol 13.3), and none from being removed.</returns>
     public IDisposable? TryHold(string run)
     {
-        const int LinuxWouldBlock = 11, MacWouldBlock = 35;
-        string path = Path.Combine(_directory, run + HoldExtension);
         try
         {
-            if (!Directory.Exists(_directory)) PrivateFiles.CreateDirectory(_directory);
-            FileStream file = PrivateFiles.OpenLock(path, alone: true);
-            // Who held it last has removed it: what we have may no longer be what the next one finds.
-            if (FileIdentity.Of(path) == FileIdentity.Of(file.SafeFileHandle)) return new Hold(file, path);
+            Ensure(isComplete: false);
+            if (TryLock(_holds, alone: !OperatingSystem.IsLinux()) is not { } file) return null;   // elsewhere one id at a time, whichever
+            if (!OperatingSystem.IsLinux() || RangeLock.TryTake(file.SafeFileHandle, Number(run))) return file;
             file.Dispose();
-            return null;
-        }
-        catch (IOException e) when (e.HResult is LinuxWouldBlock or MacWouldBlock)
-        {
             return null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            return new Hold(null, path);
+            return Stream.Null;
         }
     }
 
     /// <summary>Makes the index agree with the tree: where there was none, and after somebody tidied by hand. Safe beside everything.</summary>
-    public void Refresh(IEnumerable<string> agentDirectories, CancellationToken stopping)
+    /// <param name="agentDirectories">Asked when <c>.building</c> is there: what cannot be added from then on removes that.</param>
+    public void Refresh(Func<string[]> agentDirectories, CancellationToken stopping)
     {
         Ensure(isComplete: false);
-        using FileStream building = PrivateFiles.OpenLock(_building, alone: true);
+        using FileStream? building = TryLock(_building, alone: true);
+        if (building is null) return;   // another daemon is at it
         bool isComplete = true;
-        foreach (string directory in agentDirectories)
+        foreach (string directory in agentDirectories())
         {
             stopping.ThrowIfCancellationRequested();
             isComplete &= TryRepairAll(directory);
@@ -135,10 +128,10 @@ internal sealed class RunIndex(string root)
 
     private bool TryRepair(string run, string agent)
     {
-        if (AgentOf(run) is not { } known) return Add(run, agent) is not null;
+        if (AgentOf(run) is not { } known) return TryAdd(run, agent);
         if (known == agent || HasTrace(known, run)) return true;
         using IDisposable? hold = TryHold(run);
-        return hold is not null && Add(run, agent) is not null;
+        return hold is not null && TryAdd(run, agent);
     }
 
     private void RemoveLeftovers(CancellationToken stopping)
@@ -146,23 +139,33 @@ internal sealed class RunIndex(string root)
         foreach (FileSystemInfo entry in new DirectoryInfo(_directory).EnumerateFileSystemInfos())
         {
             stopping.ThrowIfCancellationRequested();
-            if (entry.Name.StartsWith('.') || DateTime.UtcNow - entry.LastWriteTimeUtc < LeftoverAge) continue;
-            string run = entry.Name.EndsWith(HoldExtension, StringComparison.Ordinal) ? entry.Name[..^HoldExtension.Length] : entry.Name;
-            if (run == entry.Name && (AgentOf(run) is not { } agent || HasTrace(agent, run))) continue;
-            using IDisposable? hold = TryHold(run);   // letting it go removes a hold that a dead daemon left
-            if (hold is not null && AgentOf(run) is { } gone && !HasTrace(gone, run)) Remove(run, gone);
+            string run = entry.Name;
+            if (run.StartsWith('.') || DateTime.UtcNow - entry.LastWriteTimeUtc < LeftoverAge || AgentOf(run) is not { } agent || HasTrace(agent, run)) continue;
+            using IDisposable? hold = TryHold(run);
+            if (hold is not null && !HasTrace(agent, run)) Remove(run, agent);
+        }
+    }
+
+    private static FileStream? TryLock(string path, bool alone)
+    {
+        const int LinuxWouldBlock = 11, MacWouldBlock = 35;
+        try
+        {
+            return PrivateFiles.OpenLock(path, alone);
+        }
+        catch (IOException e) when (e.HResult is LinuxWouldBlock or MacWouldBlock)
+        {
+            return null;
         }
     }
 
     private bool HasTrace(string agent, string run) => File.Exists(Path.Combine(root, agent, run + RunPath.Extension));
 
-    private sealed class Hold(FileStream? file, string path) : IDisposable
+    /// <summary>FNV-1a. Two ids of one number only wait for each other.</summary>
+    private static ulong Number(string run)
     {
-        public void Dispose()
-        {
-            if (file is null) return;
-            PrivateFiles.TryDelete(path);
-            file.Dispose();
-        }
+        ulong number = 14695981039346656037;
+        foreach (char c in run) number = (number ^ c) * 1099511628211;
+        return number;
     }
 }

@@ -18,6 +18,9 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     /// <summary>How long a start waits for another one with its key, here or in another daemon: what that waits for is its first write.</summary>
     private static readonly TimeSpan LongestStart = TimeSpan.FromSeconds(10);
 
+    /// <summary>Between two attempts at an index that starts have found wanting: each looks at every run on disk.</summary>
+    private static readonly TimeSpan IndexPause = TimeSpan.FromMinutes(1);
+
     private readonly ConcurrentDictionary<string, Run> _runs = new();
 
     /// <summary>The open ones among them, so that a disconnect need not look at every run there ever was.</summary>
@@ -27,7 +30,9 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     private readonly SemaphoreSlim _root = new(1);
     private volatile bool _rootIsReady;
     private readonly CancellationTokenSource _stopping = new();
-    private int _indexing;   // set once
+    private readonly Lock _indexGate = new();
+    private Task? _indexing;
+    private long _indexingBegan;
     private bool _waitedForShare;
     private IDisposable? _share;   // of the store, from the first run on: another daemon must not adopt what is open here
 
@@ -302,6 +307,8 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     public void Dispose()
     {
         _stopping.Cancel();
+        _indexing?.Wait();   // not longer than one agent's directory takes
+        _stopping.Dispose();
         _share?.Dispose();
         _root.Dispose();
     }
@@ -357,7 +364,7 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
             if (Find(runId) is { } known) return (known, null);
             if (await Task.Run(() => catalog.TryClaim(agentId, runId)) is { } claim)
             {
-                if (!claim.IndexIsComplete && Interlocked.Exchange(ref _indexing, 1) == 0) _ = Task.Run(RefreshIndex);
+                if (!claim.IndexIsComplete) RefreshIndexSoon();
                 return (Find(runId) ?? (claim.Taken is { } trace ? Load(trace, clientId) : null), claim);
             }
             if (Stopwatch.GetElapsedTime(start) > LongestStart) throw new RefusedException($"idempotency_key `{runId}`: somebody else is starting a run with it, and the disk does not answer: try again");
@@ -372,6 +379,16 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
         Run kept = _runs.GetOrAdd(trace.RunId, stored);
         if (kept == stored) Retire(kept);
         return kept;
+    }
+
+    private void RefreshIndexSoon()
+    {
+        lock (_indexGate)
+        {
+            if (_indexing is not null && (!_indexing.IsCompleted || clock.GetElapsedTime(_indexingBegan) < IndexPause)) return;
+            _indexingBegan = clock.GetTimestamp();
+            _indexing = Task.Run(RefreshIndex);
+        }
     }
 
     /// <summary>Has the index agree with what is on disk. Until then, where it does not know, all agents are searched.</summary>
