@@ -9,6 +9,9 @@ internal sealed class AppendFile
 
     // What follows belongs to the appender's thread.
 
+    /// <summary>What has to be there before the file is. It does not throw.</summary>
+    internal Action? BeforeCreation { get; set; }
+
     /// <summary>The open file and its place in the order of last use; null while closed.</summary>
     internal LinkedListNode<OpenFile>? Open { get; set; }
 

@@ -377,7 +377,9 @@ internal sealed class Appender(ILogger log, Durability durability = Durability.O
             return known.Value.Stream.SafeFileHandle;
         }
 
+        file.BeforeCreation?.Invoke();
         FileStream stream = _disk.Open(file.Path, out string? newBelow);
+        file.BeforeCreation = null;
         long end;
         try
         {

@@ -8,6 +8,7 @@ namespace CarServer.RunStore;
 internal readonly partial record struct FileIdentity(ulong FileSystem, ulong Number)
 {
     private const int EmptyPath = 0x1000;
+    private const int CurrentDirectory = -100;
 
     public static FileIdentity Of(SafeFileHandle file)
     {
@@ -20,9 +21,18 @@ internal readonly partial record struct FileIdentity(ulong FileSystem, ulong Num
     /// <summary>Null when there is no such file. A link is the file that it leads to.</summary>
     public static FileIdentity? Of(string path)
     {
-        const int CurrentDirectory = -100;
         if (OperatingSystem.IsLinux()) return Ask(CurrentDirectory, path, 0);
         return File.Exists(path) ? default(FileIdentity) : null;
+    }
+
+    /// <summary>When anything about the file changed last, which nobody can set: its content, name, mode or times. Where the system has no
+    /// call that we know, when its content did.</summary>
+    public static unsafe DateTime LastChange(FileInfo file)
+    {
+        const uint ChangeTime = 0x80;   // STATX_CTIME
+        byte* status = stackalloc byte[256];
+        if (!OperatingSystem.IsLinux() || statx(CurrentDirectory, file.FullName, 0, ChangeTime, status) != 0) return file.LastWriteTimeUtc;
+        return DateTime.UnixEpoch.AddSeconds(*(long*)(status + 96)).AddTicks(*(uint*)(status + 104) / 100);   // stx_ctime
     }
 
     private static unsafe FileIdentity? Ask(int directory, string path, int flags)

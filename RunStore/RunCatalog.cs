@@ -2,15 +2,22 @@ using System.IO.Enumeration;
 
 namespace CarServer.RunStore;
 
-/// <summary>The tree of run traces, <c>&lt;root&gt;/&lt;agent_id&gt;/&lt;run_id&gt;.jsonl</c> (protocol 14). The tree is the index: there is no other.</summary>
-/// <remarks>Only reads; writing is the <see cref="Appender"/>'s, deleting <see cref="StoreSweep"/>'s. Any thread may call; every member does blocking I/O.</remarks>
+/// <summary>The tree of run traces, <c>&lt;root&gt;/&lt;agent_id&gt;/&lt;run_id&gt;.jsonl</c> (protocol 14). What is in the tree counts; <see cref="Index"/> says where to look first.</summary>
+/// <remarks>Only reads traces; writing is the <see cref="Appender"/>'s, deleting <see cref="StoreSweep"/>'s. Any thread may call; every member does blocking I/O.</remarks>
 internal sealed class RunCatalog
 {
     private readonly SummaryCache _summaries = new();
 
-    private RunCatalog(string root) => Root = root;
+    private RunCatalog(string root)
+    {
+        Root = root;
+        Index = new RunIndex(root);
+    }
 
     public string Root { get; }
+
+    /// <summary>Which agent has which run.</summary>
+    public RunIndex Index { get; }
 
     /// <summary>The file that says how long runs are kept (protocol 14.2).</summary>
     public string ConfigFile => Path.Combine(Path.GetDirectoryName(Root)!, "config.toml");
@@ -27,8 +34,9 @@ internal sealed class RunCatalog
     /// <param name="durability">With <see cref="Durability.Fsync"/> the names that lead to it are on stable storage afterwards.</param>
     public void EnsureRoot(Durability durability = Durability.Os)
     {
-        PrivateFiles.CreateDirectory(Root);
+        bool isNew = PrivateFiles.CreateDirectory(Root) is not null;
         PrivateFiles.Tighten(Root);
+        Index.Ensure(isComplete: isNew);
         PrivateFiles.Open(Path.Combine(Root, ".nobackup")).Dispose();
         BackupExclusion.Apply(Root);
         if (durability == Durability.Fsync) StableStorage.SyncUpwards(Root);
@@ -59,15 +67,48 @@ internal sealed class RunCatalog
     }
 
     /// <summary>The trace with this id, whoever owns it; null when there is none.</summary>
-    public TraceFile? Find(string runId)
+    public TraceFile? Find(string runId) =>
+        RunPath.TryEncode(runId, out string run) ? In(Index.AgentOf(run), run) ?? Search(run) : null;
+
+    /// <summary>Finds the run that has an id, or makes sure that nobody else starts one before the result is disposed.</summary>
+    /// <returns>Null while somebody else is about to start or to remove a run of this id.</returns>
+    /// <remarks>Costs the same however many agents there are, but for an index that is not complete, an agent whose run was removed by
+    /// hand, and a start that a dead daemon did not finish.</remarks>
+    public RunClaim? TryClaim(string agentId, string runId)
     {
-        if (!RunPath.TryEncode(runId, out string run)) return null;
+        RunPath.TryEncode(agentId, out string own);
+        RunPath.TryEncode(runId, out string run);
+        if (Index.TryHold(run) is not { } hold) return null;
+        bool isComplete = Index.IsComplete;
+        string? known = Index.AgentOf(run);
+        TraceFile? taken = In(own, run) ?? In(known, run) ?? (isComplete && known is null ? null : Search(run));
+        return new RunClaim(taken, isComplete, hold);
+    }
+
+    /// <summary>To be done right before a run's trace is made.</summary>
+    public void AddToIndex(string agentId, string runId)
+    {
+        if (RunPath.TryEncode(agentId, out string agent) && RunPath.TryEncode(runId, out string run)) Index.TryAdd(run, agent);
+    }
+
+    /// <summary>See <see cref="RunIndex.Refresh"/>.</summary>
+    public void RefreshIndex(CancellationToken stopping)
+    {
+        if (Directory.Exists(Root)) Index.Refresh(AgentDirectories, stopping);
+    }
+
+    private TraceFile? Search(string run)
+    {
         foreach (string agent in AgentDirectories())
-        {
-            string path = Path.Combine(agent, run + RunPath.Extension);
-            if (File.Exists(path)) return new TraceFile(path, RunPath.Decode(Path.GetFileName(agent)), runId);
-        }
+            if (In(Path.GetFileName(agent), run) is { } found) return found;
         return null;
+    }
+
+    private TraceFile? In(string? agent, string run)
+    {
+        if (agent is null) return null;
+        string path = Path.Combine(Root, agent, run + RunPath.Extension);
+        return File.Exists(path) ? new TraceFile(path, RunPath.Decode(agent), RunPath.Decode(run)) : null;
     }
 
     /// <summary>An agent's runs, the newest start first. Empty for an agent without any, and for an id that can't have any.</summary>
@@ -81,7 +122,8 @@ internal sealed class RunCatalog
     }
 
     /// <summary>Every agent's directory, and links that stand for one.</summary>
-    public string[] AgentDirectories() => Directory.Exists(Root) ? Directory.GetDirectories(Root) : [];
+    public string[] AgentDirectories() =>
+        Directory.Exists(Root) ? Array.FindAll(Directory.GetDirectories(Root), static path => Path.GetFileName(path) != RunIndex.DirectoryName) : [];
 
     /// <summary>The traces in an agent's directory. Links and whatever is not named like a trace are not among them.</summary>
     public static IEnumerable<TraceFile> TracesIn(string directory)
@@ -141,6 +183,18 @@ internal sealed class RunCatalog
         entry.FileName.EndsWith(RunPath.Extension, StringComparison.Ordinal) && !entry.IsDirectory && (entry.Attributes & FileAttributes.ReparsePoint) == 0;
 
     private static ReadOnlySpan<char> Stem(ref FileSystemEntry entry) => entry.FileName[..^RunPath.Extension.Length];
+}
+
+/// <summary>An id that nobody else starts a run of until this is disposed.</summary>
+internal sealed class RunClaim(TraceFile? taken, bool indexIsComplete, IDisposable hold) : IDisposable
+{
+    /// <summary>The run that has it already.</summary>
+    public TraceFile? Taken => taken;
+
+    /// <summary>False: it took a search through all agents.</summary>
+    public bool IndexIsComplete => indexIsComplete;
+
+    public void Dispose() => hold.Dispose();
 }
 
 /// <summary>A trace and whose it is; both ids come from the path.</summary>

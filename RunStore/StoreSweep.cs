@@ -65,7 +65,7 @@ internal sealed class StoreSweep(RunCatalog catalog, Retention retention, DateTi
             traces.Sort(static (a, b) => RunPlace.NewestFirst(a.Run, b.Run));
             foreach ((Found found, RetentionReason reason) in retention.Excess(traces, static found => found.Run, now))
             {
-                if (IsOpen(found.Run.RunId) || (!DryRun && !(IsStill(found) && TryDelete(found.Path)))) continue;
+                if (IsOpen(found.Run.RunId) || (!DryRun && !TryRemove(found))) continue;
                 found.IsGone = true;
                 _removed.Add(new RemovedRun(found.Run.RunId, found.Run.AgentId, found.Run.Status, found.Run.StartedAt, found.Run.EndedAt, reason));
             }
@@ -107,9 +107,18 @@ internal sealed class StoreSweep(RunCatalog catalog, Retention retention, DateTi
         return traces;
     }
 
+    /// <summary>Removes a run. While somebody starts one of its id, it waits for the next pass.</summary>
+    private bool TryRemove(Found found)
+    {
+        if (Adopter is not null) return TryDelete(found.Path);   // nobody else is there
+        if (!RunPath.TryEncode(found.Run.RunId, out string run)) return IsStill(found) && TryDelete(found.Path);
+        using IDisposable? hold = catalog.Index.TryHold(run);
+        return hold is not null && IsStill(found) && TryDelete(found.Path);
+    }
+
     /// <summary>Whether the file is the one that was looked at. Another daemon's pass may have removed that since, and a run of the same key have begun.</summary>
     private bool IsStill(Found found) =>
-        Adopter is not null || (RunTrace.Summarise(found.Path, found.Run.AgentId, found.Run.RunId) is { Status: not RunStatus.InProgress } run && run.StartedAt == found.Run.StartedAt);
+        RunTrace.Summarise(found.Path, found.Run.AgentId, found.Run.RunId) is { Status: not RunStatus.InProgress } run && run.StartedAt == found.Run.StartedAt;
 
     private void End(Found found)
     {
@@ -119,7 +128,11 @@ internal sealed class StoreSweep(RunCatalog catalog, Retention retention, DateTi
 
     private bool TryDelete(string path)
     {
-        if (PrivateFiles.TryDelete(path)) return true;
+        if (PrivateFiles.TryDelete(path))
+        {
+            catalog.Index.Remove(Path.GetFileNameWithoutExtension(path), Path.GetFileName(Path.GetDirectoryName(path)!));
+            return true;
+        }
         log.LogWarning("could not remove {Path}", path);
         return false;
     }

@@ -59,19 +59,22 @@ internal sealed record AgentPostures(Posture Default, IReadOnlyDictionary<string
 }
 
 /// <summary>How much each agent is trusted, in one file for all daemons of a state root (protocol 12.1). Any thread.</summary>
-/// <remarks>Looked at for each question, and read when it changed: it may be edited by hand. Only the primary daemon writes, whole.</remarks>
+/// <remarks>Looked at for each question, read when it changed, and parsed when it became another one: it may be edited by hand. Only the primary daemon writes, whole.</remarks>
 internal sealed class AgentPermissions(string path, bool mayWrite)
 {
-    /// <summary>A file that was younger when it was read may have changed again within the same tick of the file system's clock.</summary>
-    private static readonly TimeSpan SettledAge = TimeSpan.FromSeconds(2);
+    /// <summary>A file that was younger when it was read may have changed again within the same tick of the clock that stamps files. That
+    /// is the kernel's, a hundred times a second or more; but for file systems that keep whole seconds, or every other one.</summary>
+    private static readonly TimeSpan SettledAge = TimeSpan.FromMilliseconds(100), SettledAgeOfSeconds = TimeSpan.FromSeconds(3);
 
     private readonly Lock _changing = new();
     private Reading? _last;
 
-    /// <param name="ReadAt">After which it could not change without another <paramref name="Changed"/>, if it was settled.</param>
-    private sealed record Reading(AgentPostures Postures, DateTime Changed, long Length, DateTime ReadAt)
+    /// <param name="Content">What the postures were read from, or written as.</param>
+    /// <param name="Changed">Before it was read. Null: never settled.</param>
+    private sealed record Reading(AgentPostures Postures, byte[] Content, DateTime? Changed = null, DateTime ReadAt = default)
     {
-        public bool IsOf(FileInfo file) => file.LastWriteTimeUtc == Changed && file.Length == Length && ReadAt - Changed > SettledAge;
+        /// <summary>After <see cref="ReadAt"/> the content could not become another one without another <see cref="Changed"/>.</summary>
+        public bool IsSettled => ReadAt - Changed > (Changed?.Ticks % TimeSpan.TicksPerSecond == 0 ? SettledAgeOfSeconds : SettledAge);
     }
 
     /// <exception cref="RefusedException">The file cannot be read or understood; it is then left as it is.</exception>
@@ -83,12 +86,15 @@ internal sealed class AgentPermissions(string path, bool mayWrite)
             if (!file.Exists) return AgentPostures.Initial;
             if (file.Length is 0 or > PermissionLimits.MaxAgentsFileBytes)
                 throw new RefusedException($"{path} has {file.Length} bytes, expected are 1 to {PermissionLimits.MaxAgentsFileBytes}: repair or remove it");
-            if (Volatile.Read(ref _last) is { } last && last.IsOf(file)) return last.Postures;
-            DateTime now = DateTime.UtcNow;
+            DateTime now = DateTime.UtcNow, changed = FileIdentity.LastChange(file);
+            Reading? last = Volatile.Read(ref _last);
+            if (last?.Changed == changed && last.Content.Length == file.Length && last.IsSettled) return last.Postures;
             PrivateFiles.TightenFile(path);
-            AgentPostures? read = JsonSerializer.Deserialize(File.ReadAllBytes(path), PermissionJson.Default.AgentPostures);
+            byte[] content = File.ReadAllBytes(path);
+            AgentPostures? read = last is not null && content.AsSpan().SequenceEqual(last.Content) ? last.Postures
+                : JsonSerializer.Deserialize(content, PermissionJson.Default.AgentPostures);
             if (read is null || read.Agents.Values.Contains(null)) throw new JsonException();
-            Volatile.Write(ref _last, new Reading(read, file.LastWriteTimeUtc, file.Length, now));
+            Volatile.Write(ref _last, new Reading(read, content, changed, now));
             return read;
         }
         catch (JsonException e)
@@ -131,14 +137,16 @@ internal sealed class AgentPermissions(string path, bool mayWrite)
         lock (_changing)
         {
             AgentPostures changed = change(Read());
+            byte[] content = JsonSerializer.SerializeToUtf8Bytes(changed, PermissionJson.Default.AgentPostures);
             try
             {
-                PrivateFiles.Replace(path, JsonSerializer.SerializeToUtf8Bytes(changed, PermissionJson.Default.AgentPostures), durable: true);
+                PrivateFiles.Replace(path, content, durable: true);
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
                 throw new RefusedException($"{path}: {PrivateFiles.Reason(e)}");
             }
+            Volatile.Write(ref _last, new Reading(changed, content));   // to be compared with what is there, and not parsed
             return changed;
         }
     }

@@ -15,6 +15,12 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     /// <summary>How long a first run waits for another daemon to be through with its recovery: a look at a hundred thousand traces.</summary>
     private static readonly TimeSpan LongestRecovery = TimeSpan.FromSeconds(10);
 
+    /// <summary>How long a start waits for another one with its key, here or in another daemon: what that waits for is its first write.</summary>
+    private static readonly TimeSpan LongestStart = TimeSpan.FromSeconds(10);
+
+    /// <summary>Between two attempts at an index that starts have found wanting: each looks at every run on disk.</summary>
+    private static readonly TimeSpan IndexPause = TimeSpan.FromMinutes(1);
+
     private readonly ConcurrentDictionary<string, Run> _runs = new();
 
     /// <summary>The open ones among them, so that a disconnect need not look at every run there ever was.</summary>
@@ -23,6 +29,10 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     private readonly ConcurrentQueue<Run> _ended = new();
     private readonly SemaphoreSlim _root = new(1);
     private volatile bool _rootIsReady;
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly Lock _indexGate = new();
+    private Task? _indexing;
+    private long _indexingBegan;
     private bool _waitedForShare;
     private IDisposable? _share;   // of the store, from the first run on: another daemon must not adopt what is open here
 
@@ -41,7 +51,8 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     /// <param name="runId">The caller's own id for it (<c>idempotency_key</c>); null for a random one.</param>
     /// <param name="opened">Called as soon as the run exists, before the disk is waited for.</param>
     /// <returns>When the disk has, or has refused, the first line. A refusal is logged and keeps nothing from going on.</returns>
-    /// <exception cref="RefusedException">An id that can't be a file name, a text over its limit, or a key that belongs to another agent.</exception>
+    /// <exception cref="RefusedException">An id that can't be a file name, a text over its limit, a key that belongs to another agent, or one
+    /// that somebody else has been starting a run with for <see cref="LongestStart"/>.</exception>
     public async Task<Run> StartAsync(string clientId, string agentId, string intent, string? outcomeDescription,
         string? runId = null, Action<Run>? opened = null)
     {
@@ -51,7 +62,9 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
         CheckLength("outcome_description", outcomeDescription);
         if (!_rootIsReady) await EnsureRootAsync();
 
-        Run run = runId is not null && await FindOrLoadAsync(runId, clientId) is { } existing
+        (Run? existing, RunClaim? claim) = runId is null ? default : await FindOrClaimAsync(agentId, runId, clientId);
+        using RunClaim? untilStored = claim;
+        Run run = existing is not null
             ? Resume(existing, clientId, agentId)
             : Open(new RunStarted(runId ?? Guid.NewGuid().ToString(), agentId, intent, outcomeDescription, Now), clientId);
         opened?.Invoke(run);
@@ -293,6 +306,9 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     /// <summary>Lets go of the store. The runs must have ended, and the appender with them.</summary>
     public void Dispose()
     {
+        _stopping.Cancel();
+        _indexing?.Wait();   // not longer than one agent's directory takes
+        _stopping.Dispose();
         _share?.Dispose();
         _root.Dispose();
     }
@@ -325,6 +341,7 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     {
         catalog.TryGetPath(started.AgentId, started.RunId, out string path);
         var run = new Run(started, clientId, appender, path);
+        run.File!.BeforeCreation = () => catalog.AddToIndex(started.AgentId, started.RunId);
         if (!_runs.TryAdd(run.RunId, run)) return Resume(_runs[run.RunId], clientId, started.AgentId);   // the same key, at the same time
         _open[run.RunId] = run;
         run.Begin();
@@ -338,17 +355,57 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
         return run;
     }
 
-    /// <summary>A run by its key: from memory, else from disk. One found on disk counts as ended: either it is, or another daemon has it.</summary>
-    private async Task<Run?> FindOrLoadAsync(string runId, string clientId)
+    /// <summary>A run by its key: from memory, else from disk, else the claim to start it.</summary>
+    private async Task<(Run? Existing, RunClaim? Claim)> FindOrClaimAsync(string agentId, string runId, string clientId)
     {
-        if (Find(runId) is { } known) return known;
-        Run? stored = await Task.Run(() => catalog.Find(runId) is { } trace
-            ? Run.FromDisk(runId, trace.AgentId, clientId, new RunIncomplete(), appender)
-            : null);
-        if (stored is null) return null;
-        Run kept = _runs.GetOrAdd(runId, stored);
+        long start = Stopwatch.GetTimestamp();
+        while (true)
+        {
+            if (Find(runId) is { } known) return (known, null);
+            if (await Task.Run(() => catalog.TryClaim(agentId, runId)) is { } claim)
+            {
+                if (!claim.IndexIsComplete) RefreshIndexSoon();
+                return (Find(runId) ?? (claim.Taken is { } trace ? Load(trace, clientId) : null), claim);
+            }
+            if (Stopwatch.GetElapsedTime(start) > LongestStart) throw new RefusedException($"idempotency_key `{runId}`: somebody else is starting a run with it, and the disk does not answer: try again");
+            await Task.Delay(1);
+        }
+    }
+
+    /// <summary>A run found on disk counts as ended: either it is, or another daemon has it.</summary>
+    private Run Load(TraceFile trace, string clientId)
+    {
+        Run stored = Run.FromDisk(trace.RunId, trace.AgentId, clientId, new RunIncomplete(), appender);
+        Run kept = _runs.GetOrAdd(trace.RunId, stored);
         if (kept == stored) Retire(kept);
         return kept;
+    }
+
+    private void RefreshIndexSoon()
+    {
+        lock (_indexGate)
+        {
+            if (_indexing is not null && (!_indexing.IsCompleted || clock.GetElapsedTime(_indexingBegan) < IndexPause)) return;
+            _indexingBegan = clock.GetTimestamp();
+            _indexing = Task.Run(RefreshIndex);
+        }
+    }
+
+    /// <summary>Has the index agree with what is on disk. Until then, where it does not know, all agents are searched.</summary>
+    public void RefreshIndex()
+    {
+        try
+        {
+            catalog.RefreshIndex(_stopping.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            // The daemon stops.
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            log.LogWarning("run store: the index of {Root} can't be made: {Reason}", catalog.Root, PrivateFiles.Reason(e));
+        }
     }
 
     private void Ended(Run run)

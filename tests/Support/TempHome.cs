@@ -23,9 +23,10 @@ internal sealed class TempHome : IDisposable
 
     public string In(params ReadOnlySpan<string> parts) => System.IO.Path.Combine([Path, .. parts]);
 
-    /// <summary>Every regular file below the home, relative to it, sorted.</summary>
+    /// <summary>Every regular file below the home, relative to it, sorted; without the index of run ids, which leads to them again.</summary>
     public IEnumerable<string> Files() =>
-        Directory.EnumerateFiles(Path, "*", SearchOption.AllDirectories).Select(f => System.IO.Path.GetRelativePath(Path, f)).Order(StringComparer.Ordinal);
+        Directory.EnumerateFiles(Path, "*", SearchOption.AllDirectories).Select(f => System.IO.Path.GetRelativePath(Path, f))
+            .Where(static f => !f.StartsWith("runs/.index/", StringComparison.Ordinal)).Order(StringComparer.Ordinal);
 
     public void Dispose()
     {
