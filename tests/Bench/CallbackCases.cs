@@ -149,13 +149,10 @@ internal sealed class KnownServer : IDisposable
 {
     private readonly Socket _listener = new(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
     private readonly Step[] _steps;
-    private readonly bool _onTheFirst;
 
-    /// <param name="onTheFirst">Whether it keeps to the processor that the daemon has.</param>
-    public KnownServer(Step[] steps, bool onTheFirst = false)
+    public KnownServer(Step[] steps)
     {
         _steps = steps;
-        _onTheFirst = onTheFirst;
         _listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
         _listener.Listen();
         new Thread(Serve) { IsBackground = true, Name = "known" }.Start();
@@ -178,7 +175,6 @@ internal sealed class KnownServer : IDisposable
 
     private void Serve()
     {
-        if (_onTheFirst) Processors.TakeTheFirst();
         using Socket peer = _listener.Accept();
         peer.NoDelay = true;
         byte[] buffer = new byte[64 * 1024];

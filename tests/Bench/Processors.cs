@@ -1,10 +1,9 @@
 using System.Diagnostics;
-using System.Runtime.InteropServices;
 
 namespace CarServer.Tests.Bench;
 
 /// <summary>Keeps the daemon and its clients from each other's processor: without that the scheduler decides by turns who waits for whom.</summary>
-internal static partial class Processors
+internal static class Processors
 {
     private static bool CanShareOut => Environment.ProcessorCount > 1 && OperatingSystem.IsLinux();
 
@@ -16,12 +15,4 @@ internal static partial class Processors
     {
         if (CanShareOut) Process.GetCurrentProcess().ProcessorAffinity = (1 << Math.Min(Environment.ProcessorCount, 30)) - 2;
     }
-
-    /// <summary>The calling thread stands in for a daemon.</summary>
-    public static void TakeTheFirst()
-    {
-        if (CanShareOut) _ = sched_setaffinity(0, sizeof(ulong), 1);
-    }
-
-    [LibraryImport("libc")] private static partial int sched_setaffinity(int thread, nuint size, in ulong processors);
 }

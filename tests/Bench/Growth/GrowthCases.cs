@@ -33,9 +33,8 @@ internal static class GrowthCases
         yield return new([Row("tools: tools.register, a tool", Shown.Microseconds, 100), Row("tools: tools.list, a tool", Shown.Microseconds, 100),
             Row("tools: a proposal that calls one of them", Shown.Microseconds, 1)], Tools)
             { Most = ToolRegistry.MaxTools, Limit = $"the daemon takes {ToolRegistry.MaxTools:#,0}" };
-        yield return new([Row("actions of a proposal", Shown.Microseconds, 100)], Actions) { Bare = new("question and answer from a peer that has them", BareActions) };
-        yield return new([Row("events in memory: events.query, an event", Shown.Nanoseconds, 100), Row("events in memory: events.count, a call", Shown.Microseconds, 1)], Events)
-            { Bare = new("question and answer from a peer that has them", BareEvents) };
+        yield return new([Row("actions of a proposal", Shown.Microseconds, 100)], Actions);
+        yield return new([Row("events in memory: events.query, an event", Shown.Nanoseconds, 100), Row("events in memory: events.count, a call", Shown.Microseconds, 1)], Events);
         yield return new([Row("postures of agents: evaluate, a call", Shown.Microseconds, 1)], SettledPostures) { Most = PermissionLimits.MaxAgents, Limit = TooManyPostures };
         yield return new([Row("postures of agents: set, a call", Shown.Microseconds, 100),
             Row("postures: evaluate, just after that", Shown.Microseconds, 1) with { OnPurpose = "within two seconds of a change the file is read again, since another change may have the same time" }], ChangingPostures)
@@ -310,51 +309,22 @@ internal static class GrowthCases
         return new Rig(window => [AskP50(client, submit, window, answer => answer.Count("\"status\":\"succeeded\""u8) == count) / count], client);
     }
 
-    private static Rig BareActions(TestDaemon daemon, int count)
-    {
-        using var client = new TraceClient(daemon.Tcp);
-        return Bare(client, Writes(count), count);
-    }
-
-    /// <summary>The same bytes either way, and nothing done for them.</summary>
-    private static Rig Bare(TraceClient client, byte[] request, int count)
-    {
-        client.Send(request);
-        byte[] payload = client.ReadFrame().ToArray();
-        var known = new KnownServer([new KnownServer.Step(request.Length, KnownServer.Frame(payload))], onTheFirst: true);
-        var bare = new TraceClient(known.Address);
-        return new Rig(window => [AskP50(bare, request, window, heard => heard.SequenceEqual(payload)) / count], bare, known);
-    }
-
     private static byte[] Writes(int actions) => TraceClient.Request("proposal.submit",
         $$"""{"proposal":{"id":"p","actions":[{{string.Join(',', Enumerable.Range(0, actions).Select(i =>
             $$"""{"id":"a{{i:00000}}","type":"state_write","parameters":{"key":"key-{{i:00000}}","value":{{i}} } }"""))}}] } }""");
 
-    private static readonly byte[] s_query = TraceClient.Request("events.query", """{"limit":0}""");
-
     private static Rig Events(TestDaemon daemon, int count)
-    {
-        TraceClient client = WithEvents(daemon, count);
-        byte[] number = Encoding.UTF8.GetBytes($"\"result\":{count}}}"), whole = Encoding.UTF8.GetBytes($"{{\"count\":{count},"), ask = TraceClient.Request("events.count", "{}");
-        return new Rig(window =>
-            [AskP50(client, s_query, window / 2, answer => answer.IndexOf(whole) >= 0) / count, AskP50(client, ask, window / 2, answer => answer.EndsWith(number))], client);
-    }
-
-    private static Rig BareEvents(TestDaemon daemon, int count)
-    {
-        using TraceClient client = WithEvents(daemon, count);
-        return Bare(client, s_query, count);
-    }
-
-    private static TraceClient WithEvents(TestDaemon daemon, int count)
     {
         var client = new TraceClient(daemon.Tcp);
         client.Send(Writes(count / 4 + 1));   // four events each, and two of the proposal
         client.ReadFrame();
         client.Call("events.truncate", $$"""{"maxEvents":{{count}}}""");
+        byte[] number = Encoding.UTF8.GetBytes($"\"result\":{count}}}"), whole = Encoding.UTF8.GetBytes($"{{\"count\":{count},");
         string counted = client.Call("events.count", "{}");
-        if (!counted.EndsWith($"\"result\":{count}}}", StringComparison.Ordinal)) throw new InvalidOperationException($"the daemon kept another number of events: {counted}");
-        return client;
+        if (!counted.EndsWith(Encoding.UTF8.GetString(number), StringComparison.Ordinal)) throw new InvalidOperationException($"the daemon kept another number of events: {counted}");
+        byte[] query = TraceClient.Request("events.query", """{"limit":0}"""), ask = TraceClient.Request("events.count", "{}");
+        return new Rig(window =>
+            [AskP50(client, query, window / 2, answer => answer.IndexOf(whole) >= 0) / count, AskP50(client, ask, window / 2, answer => answer.EndsWith(number))], client);
     }
 
     /// <summary>Nobody has changed one for some time, as it nearly always is.</summary>
