@@ -27,6 +27,10 @@ internal static partial class IdleMemory
 
     private static long s_outside;      // what became free without an allocation
     private static long s_collected;    // what was used when memory was last given back
+    private static readonly Lock s_trimming = new();
+
+    /// <summary>The collection after which this thread gave back what it alone can.</summary>
+    [ThreadStatic] private static long t_trimmedAfter;
 
     /// <summary>Octets that were ever asked for.</summary>
     public static long Used => GC.GetTotalAllocatedBytes(precise: false) + Volatile.Read(ref s_outside);
@@ -57,13 +61,21 @@ internal static partial class IdleMemory
     }
 
     /// <summary>Collects, if that is worth it and hardly anything was asked for between two looks.</summary>
+    /// <remarks>
+    /// One thread collects, and each that looks trims: those that the runtime started before us may have brought the C library to a second
+    /// arena, and the end of an arena is given back by its own threads only.
+    /// </remarks>
     /// <param name="earlier"><see cref="Used"/> at the look before.</param>
     public static void GiveBackIfQuiet(long earlier, long now, ILogger log)
     {
+        if (now - earlier > Stray) return;
         long collected = Volatile.Read(ref s_collected);
-        if (now - earlier > Stray || now - collected < WorthCollecting || Interlocked.CompareExchange(ref s_collected, now, collected) != collected) return;
+        bool collects = now - collected >= WorthCollecting && Interlocked.CompareExchange(ref s_collected, now, collected) == collected;
+        collected = Volatile.Read(ref s_collected);
+        if (t_trimmedAfter == collected) return;
+        t_trimmedAfter = collected;
         long before = Environment.WorkingSet;
-        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+        if (collects) GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
         try
         {
             if (OperatingSystem.IsLinux()) Trim();
@@ -78,10 +90,13 @@ internal static partial class IdleMemory
     /// <summary>All that is free goes back, also the end of this thread's arena: only a free of some size looks at that.</summary>
     private static unsafe void Trim()
     {
-        _ = mallopt(TrimThreshold, 0);
-        NativeMemory.Free(NativeMemory.Alloc(Large));
-        _ = malloc_trim(0);
-        _ = mallopt(TrimThreshold, KeptWhileBusy);
+        lock (s_trimming)
+        {
+            _ = mallopt(TrimThreshold, 0);
+            NativeMemory.Free(NativeMemory.Alloc(Large));
+            _ = malloc_trim(0);
+            _ = mallopt(TrimThreshold, KeptWhileBusy);
+        }
     }
 
     [LibraryImport("libc")] private static partial int mallopt(int parameter, int value);

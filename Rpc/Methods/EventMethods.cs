@@ -55,7 +55,11 @@ internal static class EventMethods
     {
         p.Check();
         EventLog log = Log(call);
-        return OffTheLoopIfLong(log, () => EventsQueryResult.Of(p.Run(log.Events())));
+        return OffTheLoopIfLong(log, () =>
+        {
+            List<ReadOnlyMemory<byte>> found = p.Run(log.Events());
+            return new EventsQueryResult(found.Count, new EventLines(found));
+        });
     }
 
     internal static ChainEnableResult EnableChain(Call call, NoParams _)
@@ -110,21 +114,22 @@ internal sealed record EventsTruncateResult(
 internal sealed record EventsClearResult(int Removed, EventStatsResult Stats);
 
 /// <param name="Events">As they stand in the journal.</param>
-internal sealed record EventsQueryResult(int Count, RawJson Events)
+internal sealed record EventsQueryResult(int Count, EventLines Events);
+
+/// <summary>Events on their way into an answer: copied there from where they lie, since two megabytes in one piece between would cost a collection of everything.</summary>
+[JsonConverter(typeof(EventLinesConverter))]
+internal readonly record struct EventLines(List<ReadOnlyMemory<byte>> Lines);
+
+internal sealed class EventLinesConverter : JsonConverter<EventLines>
 {
-    public static EventsQueryResult Of(List<ReadOnlyMemory<byte>> events)
+    /// <summary>Nobody sends events to the daemon.</summary>
+    public override EventLines Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) => throw new JsonException();
+
+    public override void Write(Utf8JsonWriter writer, EventLines value, JsonSerializerOptions options)
     {
-        byte[] array = new byte[1 + Math.Max(1, events.Sum(static line => line.Length + 1))];
-        array[0] = (byte)'[';
-        int at = 1;
-        foreach (ReadOnlyMemory<byte> line in events)
-        {
-            line.Span.CopyTo(array.AsSpan(at));
-            at += line.Length;
-            array[at++] = (byte)',';
-        }
-        array[^1] = (byte)']';   // where there are events, in the place of the last comma
-        return new EventsQueryResult(events.Count, RawJson.FromCompact(array));
+        writer.WriteStartArray();
+        foreach (ReadOnlyMemory<byte> line in value.Lines) writer.WriteRawValue(line.Span, skipInputValidation: true);
+        writer.WriteEndArray();
     }
 }
 

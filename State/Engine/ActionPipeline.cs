@@ -67,7 +67,7 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
     private ActionResult Reject(AgentAction action, string error, long started)
     {
         Record(EventKind.ActionRejected, action, error);
-        return Ended(action, ActionStatus.Rejected, started) with { Error = error };
+        return Ended(action, ActionStatus.Rejected, started, RawJson.Null, error);
     }
 
     /// <summary>Null when no policy says no, and at once when there is none.</summary>
@@ -86,7 +86,7 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
 
     private ActionResult Fail(AgentAction action, string? error, long started)
     {
-        ActionResult result = Ended(action, ActionStatus.Failed, started) with { Error = error };
+        ActionResult result = Ended(action, ActionStatus.Failed, started, RawJson.Null, error);
         RecordEnd(EventKind.ActionFailed, action, result);
         return result;
     }
@@ -97,7 +97,7 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
         int count = action.ExpectedEffects.Count + (WritesOwnKey(action) ? 1 : 0);
         if (count == 0)
         {
-            ActionResult result = Ended(action, ActionStatus.Succeeded, started) with { Output = output };
+            ActionResult result = Ended(action, ActionStatus.Succeeded, started, output);
             RecordEnd(kind, action, result);
             return result;
         }
@@ -112,15 +112,15 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
         {
             return Fail(action, refused.Message, started);
         }
-        ActionResult ended = Ended(action, ActionStatus.Succeeded, started);
-        RecordEnd(kind, action, ended);
         var changes = new Dictionary<string, RawJson>(count, StringComparer.Ordinal);
+        ActionResult ended = Ended(action, ActionStatus.Succeeded, started, output, changes: changes);
+        RecordEnd(kind, action, ended);
         foreach (StateTransition transition in written)
         {
             changes[transition.Key] = transition.NewValue;
             runtime.RecordStateChange(tenant, transition, action.Id, proposalId);
         }
-        return ended with { Output = output, StateChanges = changes };
+        return ended;
     }
 
     /// <summary>A write whose key is an expected effect, too, would be overwritten at once: the effect stands for both.</summary>
@@ -139,11 +139,13 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
         runtime.State.Apply(tenant, CollectionsMarshal.AsSpan(writes), undo, transitions);
     }
 
-    private ActionResult Ended(AgentAction action, ActionStatus status, long started) => new()
+    private ActionResult Ended(AgentAction action, ActionStatus status, long started, RawJson output, string? error = null, Dictionary<string, RawJson>? changes = null) => new()
     {
         ActionId = action.Id,
         Status = status,
-        Output = RawJson.Null,
+        Output = output,
+        Error = error,
+        StateChanges = changes ?? ActionResult.NoChanges,
         DurationMs = runtime.Clock.GetElapsedTime(started).TotalMilliseconds,
         Timestamp = Now,
     };

@@ -53,7 +53,11 @@ internal sealed record Assumption
 /// <remarks>Setters for the reason given at <see cref="ActionProposal"/>.</remarks>
 internal sealed record AgentAction
 {
+    // Of all actions that were given none: nobody adds to them.
     private static readonly Dictionary<string, RawJson> NoEffects = [];
+    private static readonly List<Precondition> NoPreconditions = [];
+    private static readonly List<string> NoNames = [];
+    private static readonly List<Assumption> NoAssumptions = [];
 
     /// <summary>Unique in its proposal. Twelve hex digits when the client gave none.</summary>
     [AllowNull]
@@ -68,16 +72,16 @@ internal sealed record AgentAction
     /// <summary>A JSON object, as the client wrote it.</summary>
     public RawJson Parameters { get => field.IsNull ? RawJson.EmptyObject : field; set; }
 
-    public List<Precondition> Preconditions { get; set; } = [];
+    public List<Precondition> Preconditions { get; set; } = NoPreconditions;
 
     /// <summary>Written to the state when the action succeeds.</summary>
     public Dictionary<string, RawJson> ExpectedEffects { get; set; } = NoEffects;
 
     /// <summary>State keys that must be there; they also order the action after the last earlier writer of each.</summary>
-    public List<string> StateDependencies { get; set; } = [];
+    public List<string> StateDependencies { get; set; } = NoNames;
 
     /// <summary>Ids of actions that must come first, whatever the state says; own and unknown ids are ignored.</summary>
-    public List<string> Dependencies { get; set; } = [];
+    public List<string> Dependencies { get; set; } = NoNames;
 
     /// <summary>A success may stand for later calls of the same tool with the same parameters.</summary>
     public bool Idempotent { get; set; }
@@ -91,9 +95,9 @@ internal sealed record AgentAction
     public ulong? TimeoutMs { get; set; }
 
     public RawJson Metadata { get; set; }
-    public List<string> ReadSet { get; set; } = [];
-    public List<string> WriteSet { get; set; } = [];
-    public List<Assumption> Assumptions { get; set; } = [];
+    public List<string> ReadSet { get; set; } = NoNames;
+    public List<string> WriteSet { get; set; } = NoNames;
+    public List<Assumption> Assumptions { get; set; } = NoAssumptions;
     public InvocationMode InvocationMode { get; set; } = InvocationMode.OneShot;
     public Reversibility Reversibility { get; set; } = Reversibility.Irreversible;
     public Compensation? Compensation { get; set; }

@@ -42,7 +42,7 @@ internal sealed class ProposalRun
         _caller = caller;
         // Without an action that may abort nothing has to be remembered.
         if (proposal.Actions.Exists(action => action.FailureBehavior == FailureBehavior.Abort || (rejectionsAbort && action.FailureBehavior == FailureBehavior.Retry)))
-            _undo = new StateUndo();
+            _undo = new StateUndo(proposal.Actions.Count(static action => action.Type == ActionType.StateWrite));
         _pipeline = new ActionPipeline(runtime, proposal.Id, tenant, session, _undo, abandoned);
         _results = new ActionResult?[proposal.Actions.Count];
     }

@@ -3,13 +3,14 @@ using CarServer.RunStore;
 namespace CarServer.State.Engine;
 
 /// <summary>What one proposal has to put back if it aborts. For one store and one tenant; only touched under the store's lock.</summary>
-internal sealed class StateUndo
+/// <param name="keys">How many keys it will probably write.</param>
+internal sealed class StateUndo(int keys = 0)
 {
     /// <param name="Before">What the key held before this proposal's writes; absent when the key was new.</param>
     /// <param name="Version">Of this proposal's last write: a key with another version was written by somebody else since.</param>
     internal readonly record struct Mark(RawJson Before, long Version);
 
-    internal Dictionary<string, Mark> Marks { get; } = new(StringComparer.Ordinal);
+    internal Dictionary<string, Mark> Marks { get; } = new(keys, StringComparer.Ordinal);
 
     /// <summary>How many keys the proposal wrote.</summary>
     public int Keys => Marks.Count;

@@ -86,7 +86,7 @@ internal sealed partial class EventLog(string journalPath, Appender appender, Ti
     {
         FlushLocked();
         int size = Math.Min(Math.Max(FirstChunk, _chunk.Length * 2), LargestChunk);
-        _chunk = new byte[Math.Max(size, atLeast)];
+        _chunk = GC.AllocateUninitializedArray<byte>(Math.Max(size, atLeast));
         _flushed = _end = 0;
     }
 

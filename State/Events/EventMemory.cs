@@ -47,7 +47,7 @@ internal sealed class EventMemory
         return removed;
     }
 
-    public LoggedEvent[] ToArray() => [.. _events];
+    public LoggedEvent[] ToArray() => _events.ToArray();
 
     private void DropOldest() => Bytes -= _events.Dequeue().Line.Length + 1;
 }

@@ -35,7 +35,7 @@ internal sealed record EventQuery(
         HashSet<EventKind>? kinds = Kinds is null ? null : [.. Kinds.Select(EventKinds.Find).OfType<EventKind>()];
         // As the log spells them, so that they can be compared as they stand in the line.
         RawJson? actionId = ActionId is null ? null : RawJson.FromString(ActionId), proposalId = ProposalId is null ? null : RawJson.FromString(ProposalId);
-        var found = new List<ReadOnlyMemory<byte>>();
+        var found = new List<ReadOnlyMemory<byte>>(Limit == 0 ? events.Length : Math.Min(Limit, events.Length));
         for (int i = events.Length - 1; i >= 0 && (Limit == 0 || found.Count < Limit); i--)
         {
             ref readonly LoggedEvent logged = ref events[i];

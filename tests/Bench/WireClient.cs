@@ -117,7 +117,8 @@ internal sealed class WireClient : IDisposable
     public void Dispose() => _socket.Dispose();
 
     /// <summary>A connection that has gone over to WebSocket.</summary>
-    public static Socket Open(EndPoint address)
+    /// <param name="isEcho">What the other end says to that is what it was told.</param>
+    public static Socket Open(EndPoint address, bool isEcho = false)
     {
         Socket socket = Connect(address);
         try
@@ -126,7 +127,7 @@ internal sealed class WireClient : IDisposable
             Span<byte> head = stackalloc byte[1024];
             int had = 0;
             while (!head[..had].EndsWith("\r\n\r\n"u8)) had += Some(socket.Receive(head[had..]));
-            if (!head.StartsWith("HTTP/1.1 101 "u8)) throw new InvalidOperationException(Encoding.ASCII.GetString(head[..had]));
+            if (!head.StartsWith(isEcho ? "GET "u8 : "HTTP/1.1 101 "u8)) throw new InvalidOperationException(Encoding.ASCII.GetString(head[..had]));
             return socket;
         }
         catch

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.IO.Enumeration;
 using System.Text;
 using CarServer.State.Permissions;
 using CarServer.State.Runs;
@@ -13,47 +14,69 @@ internal static class GrowthCases
     /// <summary>Requests under way, whatever there are many of: a larger number must not be a larger batch.</summary>
     private const int UnderWay = 64;
 
+    /// <summary>Of a call that takes longer than the window allows; and the one before them is not counted, since it finds memory given back in the pause.</summary>
+    private const int LeastCalls = 7;
+
     public static IEnumerable<GrowthCase> All()
     {
-        yield return new([(new("connections: ping on each in turn", Shown.Microseconds), 100)], Pings);
-        yield return new([(new("connections: opened, and a first ping", Shown.Microseconds), 100)], (_, connections) => Openings(connections));
-        yield return new([(new("connections: resident memory", Bytes), 1_000)], (_, connections) => Memory(connections))
+        yield return new([Row("connections: ping on each in turn", Shown.Microseconds, 100)], Pings) { Bare = new("the same with an echo", BarePings) };
+        yield return new([Row("connections: opened, and a first ping", Shown.Microseconds, 100)], (_, connections) => Openings(connections))
+            { Bare = new("the same with an echo", (_, connections) => BareOpenings(connections)) };
+        yield return new([Row("connections: resident memory", Bytes, 1_000)], (_, connections) => Memory(connections))
             { Least = 1_000, Limit = "a page of memory is more than what fewer take" };
-        yield return new([(new("runs: start, record_turns, complete", Shown.Microseconds), 100), (new("runs: runs.list, a run", Shown.Microseconds), 100)],
-            (_, runs) => Runs(runs, ofOneAgent: true));
-        yield return new([(new("agents: a run of each", Shown.Microseconds), 100), (new("agents: runs.list of one, a call", Shown.Microseconds), 100)],
-            (_, agents) => Runs(agents, ofOneAgent: false)) { Most = PermissionLimits.MaxAgents, Limit = "nobody runs so many on one machine" };
-        yield return new([(new("subscribers of a run: a notification", Shown.Nanoseconds), 100)], Subscribers);
-        yield return new([(new("keys of a session: state.set", Shown.Nanoseconds), 100), (new("keys of a session: state.get", Shown.Nanoseconds), 1)], Keys);
-        yield return new([(new("tools: tools.register, a tool", Shown.Microseconds), 100), (new("tools: tools.list, a tool", Shown.Microseconds), 100),
-            (new("tools: a proposal that calls one of them", Shown.Microseconds), 1)], Tools)
+        yield return new([Row("runs: start, record_turns, complete", Shown.Microseconds, 100)], (_, runs) => Runs(i => "agent", runs));
+        yield return new([Row("runs: runs.list, a run", Shown.Microseconds, 100)], RunsOfOne) { Bare = new("a walk over the same files", Walk) };
+        yield return new([Row("agents: a run of each", Shown.Microseconds, 100)], (_, agents) => Runs(i => $"agent-{i:00000}", agents)) { Most = PermissionLimits.MaxAgents, Limit = TooManyAgents };
+        yield return new([Row("agents: runs.list of one, a call", Shown.Microseconds, 100)], RunsOfMany) { Most = PermissionLimits.MaxAgents, Limit = TooManyAgents };
+        yield return new([Row("subscribers of a run: a notification", Shown.Nanoseconds, 100)], Subscribers);
+        yield return new([Row("keys of a session: state.set", Shown.Nanoseconds, 100), Row("keys of a session: state.get", Shown.Nanoseconds, 1)], Keys);
+        yield return new([Row("tools: tools.register, a tool", Shown.Microseconds, 100), Row("tools: tools.list, a tool", Shown.Microseconds, 100),
+            Row("tools: a proposal that calls one of them", Shown.Microseconds, 1)], Tools)
             { Most = ToolRegistry.MaxTools, Limit = $"the daemon takes {ToolRegistry.MaxTools:#,0}" };
-        yield return new([(new("actions of a proposal", Shown.Microseconds), 100)], Actions);
-        yield return new([(new("events in memory: events.query, an event", Shown.Nanoseconds), 100), (new("events in memory: events.count, a call", Shown.Microseconds), 1)], Events);
-        yield return new([(new("postures of agents: set, a call", Shown.Microseconds), 100), (new("postures of agents: evaluate, a call", Shown.Microseconds), 1)], Postures)
-            { Most = PermissionLimits.MaxAgents, Limit = $"the daemon takes {PermissionLimits.MaxAgents:#,0}" };
+        yield return new([Row("actions of a proposal", Shown.Microseconds, 100)], Actions);
+        yield return new([Row("events in memory: events.query, an event", Shown.Nanoseconds, 100), Row("events in memory: events.count, a call", Shown.Microseconds, 1)], Events);
+        yield return new([Row("postures of agents: evaluate, a call", Shown.Microseconds, 1)], SettledPostures) { Most = PermissionLimits.MaxAgents, Limit = TooManyPostures };
+        yield return new([Row("postures of agents: set, a call", Shown.Microseconds, 100),
+            Row("postures: evaluate, just after that", Shown.Microseconds, 1) with { OnPurpose = "within two seconds of a change the file is read again, since another change may have the same time" }], ChangingPostures)
+            { Most = PermissionLimits.MaxAgents, Limit = TooManyPostures };
     }
+
+    private const string TooManyAgents = "nobody runs so many on one machine";
+    private static readonly string TooManyPostures = $"the daemon takes {PermissionLimits.MaxAgents:#,0}";
+
+    private static GrowthFigure Row(string name, Func<double, string> show, int from) => new(new Figure(name, show), from);
 
     private static string Bytes(double bytes) => $"{bytes:#,0} B";
 
     // ---------------------------------------------------------------- connections
 
+    private static readonly byte[] s_ping = FrameCases.Frame(Requests.Ping);
+
     private static Rig Pings(TestDaemon daemon, int count)
     {
         Peers peers = Open(daemon, count);
-        byte[] ping = FrameCases.Frame(Requests.Ping);
-        peers.Send(0, ping);
-        byte[] pong = peers.Hear(0);
-        int pass = Math.Max(count, UnderWay);
+        peers.Send(0, s_ping);
+        return Pings(peers, peers.Hear(0));
+    }
+
+    private static Rig BarePings(TestDaemon daemon, int count)
+    {
+        var echo = new EchoProcess();
+        return Pings(OpenBare(echo, count), s_ping, echo);
+    }
+
+    private static Rig Pings(Peers peers, byte[] answer, params IDisposable[] server)
+    {
+        int count = peers.Count, pass = Math.Max(count, UnderWay);
         Measure each = Timed.Loop(passes =>
         {
             for (int i = 0; i < passes * pass + UnderWay; i++)
             {
-                if (i >= UnderWay) peers.Expect((i - UnderWay) % count, pong);
-                if (i < passes * pass) peers.Send(i % count, ping);
+                if (i >= UnderWay) peers.Expect((i - UnderWay) % count, answer);
+                if (i < passes * pass) peers.Send(i % count, s_ping);
             }
         });
-        return new Rig(window => [each(window) / pass], peers);
+        return new Rig(window => [each(window) / pass], [peers, .. server]);
     }
 
     /// <summary>A fresh daemon each time, which has had a connection: what the first one costs is no part of it.</summary>
@@ -61,10 +84,22 @@ internal static class GrowthCases
     {
         using var fresh = new Fresh();
         using WireClient first = WireClient.ToDaemon(fresh.Daemon.Tcp);
-        long started = Stopwatch.GetTimestamp();
-        using Peers peers = Open(fresh.Daemon, count);
-        return [Stopwatch.GetElapsedTime(started).TotalSeconds / count];
+        return [Opened(() => Open(fresh.Daemon, count))];
     });
+
+    private static Rig BareOpenings(int count) => new(_ =>
+    {
+        using var echo = new EchoProcess();
+        using Peers first = OpenBare(echo, 1);
+        return [Opened(() => OpenBare(echo, count))];
+    });
+
+    private static double Opened(Func<Peers> open)
+    {
+        long started = Stopwatch.GetTimestamp();
+        using Peers peers = open();
+        return Stopwatch.GetElapsedTime(started).TotalSeconds / peers.Count;
+    }
 
     private static Rig Memory(int count) => new(_ =>
     {
@@ -85,29 +120,56 @@ internal static class GrowthCases
     private static Peers Open(TestDaemon daemon, int count)
     {
         var peers = new Peers(daemon.Tcp, count);
-        peers.AskAll(FrameCases.Frame(Requests.Ping), "\"pong\""u8);
+        peers.AskAll(s_ping, "\"pong\""u8);
+        return peers;
+    }
+
+    private static Peers OpenBare(EchoProcess echo, int count)
+    {
+        var peers = new Peers(echo.Address, count, isEcho: true);
+        for (int peer = 0; peer < count; peer++) peers.Send(peer, s_ping);
+        for (int peer = 0; peer < count; peer++) peers.Expect(peer, s_ping);
         return peers;
     }
 
     // ---------------------------------------------------------------- runs
 
     /// <summary>A fresh daemon each time: the runs that a round has made would be too many in the next.</summary>
-    private static Rig Runs(int count, bool ofOneAgent) => new(window =>
+    private static Rig Runs(Func<int, string> agent, int count) => new(window =>
     {
         const int First = 20;   // what is made once, on first use, is no part of it
         using var fresh = new Fresh();
         using var client = new TraceClient(fresh.Daemon.Tcp);
         for (int i = 0; i < First; i++) MakeRun(client, "the first", $"first-{i}");
         long started = Stopwatch.GetTimestamp();
-        for (int i = 0; i < count; i++) MakeRun(client, ofOneAgent ? "agent" : $"agent-{i:00000}", $"run-{i:00000}");
-        double each = Stopwatch.GetElapsedTime(started).TotalSeconds / count;
-
-        int listed = ofOneAgent ? count : 1;
-        byte[] list = TraceClient.Request("runs.list", $$"""{"agent_id":"{{(ofOneAgent ? "agent" : "agent-00000")}}"}""");
-        IsRight isRight = answer => answer.Count("\"run_id\":"u8) == listed;
-        Ask(client, list, isRight);   // the first one reads the files
-        return [each, AskP50(client, list, window, isRight) / listed];
+        for (int i = 0; i < count; i++) MakeRun(client, agent(i), $"run-{i:00000}");
+        return [Stopwatch.GetElapsedTime(started).TotalSeconds / count];
     });
+
+    private static Rig RunsOfOne(TestDaemon daemon, int count) => Listed(daemon, i => "agent", count, listed: count);
+
+    private static Rig RunsOfMany(TestDaemon daemon, int count) => Listed(daemon, i => $"agent-{i:00000}", count, listed: 1);
+
+    private static Rig Listed(TestDaemon daemon, Func<int, string> agent, int count, int listed)
+    {
+        var client = new TraceClient(daemon.Tcp);
+        for (int i = 0; i < count; i++) MakeRun(client, agent(i), $"run-{i:00000}");
+        byte[] list = TraceClient.Request("runs.list", $$"""{"agent_id":"{{agent(0)}}"}""");
+        return new Rig(window => [AskP50(client, list, window, answer => answer.Count("\"run_id\":"u8) == listed) / listed], client);
+    }
+
+    /// <summary>Names, sizes and times of change: what a list cannot know without asking the system.</summary>
+    private static Rig Walk(TestDaemon daemon, int count)
+    {
+        string directory = daemon.Home.In("runs", "agent");
+        Measure walk = Timed.Loop(passes =>
+        {
+            for (int i = 0; i < passes; i++)
+                if (new FileSystemEnumerable<(long, DateTimeOffset)>(directory, static (ref FileSystemEntry entry) => (entry.Length, entry.LastWriteTimeUtc)).Count() != count)
+                    throw new InvalidOperationException("there is another number of files");
+        });
+        return new Rig(window => [walk(window) / count]);
+    }
 
     private static void MakeRun(TraceClient client, string agent, string run)
     {
@@ -265,24 +327,46 @@ internal static class GrowthCases
             [AskP50(client, query, window / 2, answer => answer.IndexOf(whole) >= 0) / count, AskP50(client, ask, window / 2, answer => answer.EndsWith(number))], client);
     }
 
-    private static Rig Postures(TestDaemon daemon, int count)
+    /// <summary>Nobody has changed one for some time, as it nearly always is.</summary>
+    private static Rig SettledPostures(TestDaemon daemon, int count)
+    {
+        TraceClient client = WithPostures(daemon, count);
+        Thread.Sleep(TimeSpan.FromSeconds(2.5));   // AgentPermissions.SettledAge, and some
+        return new Rig(window => [AskP50(client, Evaluate(count), window, HasOverride)], client);
+    }
+
+    private static TraceClient WithPostures(TestDaemon daemon, int count)
     {
         var client = new TraceClient(daemon.Tcp);
         for (int i = 0; i < count; i++) client.Call("agent_permissions.set", $$"""{"agent_id":"agent-{{i:0000}}","mode":"deny"}""");
-        byte[] evaluate = TraceClient.Request("agent_permissions.evaluate", $$"""{"agent_id":"agent-{{count / 2:0000}}","tier":"read_only"}""");
+        return client;
+    }
+
+    private static byte[] Evaluate(int count) => TraceClient.Request("agent_permissions.evaluate", $$"""{"agent_id":"agent-{{count / 2:0000}}","tier":"read_only"}""");
+
+    private static bool HasOverride(ReadOnlySpan<byte> answer) => answer.IndexOf("\"has_override\":true"u8) >= 0;
+
+    private static Rig ChangingPostures(TestDaemon daemon, int count)
+    {
+        TraceClient client = WithPostures(daemon, count);
         byte[][] sets = [.. new[] { "deny", "always_allow" }.Select(mode => TraceClient.Request("agent_permissions.set", $$"""{"agent_id":"agent-{{count / 2:0000}}","mode":"{{mode}}"}"""))];
         int turn = 0;
         return new Rig(window =>
             [DaemonCases.Median(window / 2, () => Ask(client, sets[turn++ % 2], answer => answer.IndexOf("\"result\":"u8) >= 0)),
-             AskP50(client, evaluate, window / 2, answer => answer.IndexOf("\"has_override\":true"u8) >= 0)], client);
+             AskP50(client, Evaluate(count), window / 2, HasOverride)], client);
     }
 
     // ---------------------------------------------------------------- asking
 
     private delegate bool IsRight(ReadOnlySpan<byte> answer);
 
-    private static double AskP50(TraceClient client, byte[] request, TimeSpan window, IsRight isRight) =>
-        DaemonCases.Median(window, () => Ask(client, request, isRight));
+    private static double AskP50(TraceClient client, byte[] request, TimeSpan window, IsRight isRight)
+    {
+        Ask(client, request, isRight);
+        var times = new List<double>();
+        for (long started = Stopwatch.GetTimestamp(); times.Count < LeastCalls || Stopwatch.GetElapsedTime(started) < window;) times.Add(Ask(client, request, isRight).TotalSeconds);
+        return Table.Median(times);
+    }
 
     private static TimeSpan Ask(TraceClient client, byte[] request, IsRight isRight)
     {
@@ -296,7 +380,7 @@ internal static class GrowthCases
     /// <summary>A daemon for one measurement, in a rig that measures without waiting for tasks.</summary>
     private sealed class Fresh : IDisposable
     {
-        public TestDaemon Daemon { get; } = TestDaemon.StartAsync("--no-auth").GetAwaiter().GetResult();
+        public TestDaemon Daemon { get; } = TestDaemon.StartAsync(new DaemonStart { Arguments = ["--no-auth"], Before = Processors.DaemonHasTheFirst }).GetAwaiter().GetResult();
         public void Dispose() => Daemon.DisposeAsync().AsTask().GetAwaiter().GetResult();
     }
 }

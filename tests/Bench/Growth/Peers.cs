@@ -10,11 +10,12 @@ internal sealed class Peers : IDisposable
     private readonly List<Socket> _sockets = [];
     private readonly byte[] _buffer = new byte[64 * 1024];
 
-    public Peers(EndPoint address, int count)
+    /// <param name="isEcho">The other end is no daemon.</param>
+    public Peers(EndPoint address, int count, bool isEcho = false)
     {
         try
         {
-            while (_sockets.Count < count) _sockets.Add(WireClient.Open(address));
+            while (_sockets.Count < count) _sockets.Add(WireClient.Open(address, isEcho));
         }
         catch
         {

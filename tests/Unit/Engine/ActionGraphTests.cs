@@ -25,8 +25,8 @@ public class ActionGraphTests
                         action.Parameters = RawJson.Parse($$"""{"key":"{{name}}"}""");
                         break;
                     case 'e': action.ExpectedEffects = new(action.ExpectedEffects) { [name] = RawJson.Null }; break;
-                    case 'r': action.StateDependencies.Add(name); break;
-                    case 'd': action.Dependencies.Add(name); break;
+                    case 'r': action.StateDependencies = [.. action.StateDependencies, name]; break;
+                    case 'd': action.Dependencies = [.. action.Dependencies, name]; break;
                 }
             }
             list.Add(action);
