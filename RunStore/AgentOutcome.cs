@@ -2,10 +2,8 @@ using System.Text.Json.Serialization;
 
 namespace CarServer.RunStore;
 
-[JsonConverter(typeof(SnakeCaseEnum<OutcomeStatus>))]
 internal enum OutcomeStatus { Success, PartialSuccess, GiveUp, Timeout, Failure, Done }
 
-[JsonConverter(typeof(SnakeCaseEnum<EvidenceKind>))]
 internal enum EvidenceKind { SelfAssessment, ToolResult, StateChange, ExternalVerification, StopReason, Evaluator }
 
 /// <summary>What a harness says of its finished run (protocol 13.2). Only the status has to be given.</summary>

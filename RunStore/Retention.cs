@@ -6,7 +6,6 @@ using Tomlyn.Parsing;
 namespace CarServer.RunStore;
 
 /// <summary>Which limit a run has passed, in the words of the file.</summary>
-[JsonConverter(typeof(SnakeCaseEnum<RetentionReason>))]
 internal enum RetentionReason { MaxPerAgent, MaxAgeDays }
 
 /// <summary>How many finished runs are kept, and for how long (protocol 14.2). 0 or less: no such limit.</summary>

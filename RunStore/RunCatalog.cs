@@ -156,9 +156,15 @@ internal sealed class RunCatalog
         }
         if (same && files.Count == known.Files.Count) return known;
 
-        RunSummary[] runs = [.. files.Select(static file => file.Trace.Run).OfType<RunSummary>()];
-        Array.Sort(runs, RunPlace.NewestFirst);
-        return new AgentRuns(agentId, files.ToDictionary(static file => file.Name, static file => file.Trace), runs);
+        var runs = new List<RunSummary>(files.Count);
+        var byName = new Dictionary<string, KnownTrace>(files.Count);
+        foreach ((string name, KnownTrace trace) in files)
+        {
+            byName.Add(name, trace);
+            if (trace.Run is { } run) runs.Add(run);
+        }
+        runs.Sort(RunPlace.NewestFirst);
+        return new AgentRuns(agentId, byName, [.. runs]);
     }
 
     /// <summary>False when the file is gone, or being replaced, since the directory was read: not there to be listed.</summary>

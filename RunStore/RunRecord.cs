@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using CarServer.RunStore.Contracts;
 
 namespace CarServer.RunStore;
 
@@ -9,6 +10,7 @@ namespace CarServer.RunStore;
 [JsonPolymorphic(TypeDiscriminatorPropertyName = "record")]
 [JsonDerivedType(typeof(RunStarted), "started")]
 [JsonDerivedType(typeof(RunTurn), "turn")]
+[FromJson, ToJson]
 [JsonDerivedType(typeof(RunEnded), "ended")]
 internal abstract record RunRecord
 {
@@ -16,7 +18,7 @@ internal abstract record RunRecord
     public byte[] ToLine()
     {
         var line = new ArrayBufferWriter<byte>(512);
-        using (var writer = new Utf8JsonWriter(line, RunRecordJson.Compact)) JsonSerializer.Serialize(writer, this, RunRecordJson.Default.RunRecord);
+        using (var writer = new Utf8JsonWriter(line, RunRecordJson.Compact)) Json.RunRecord.WriteAll(writer, this);
         line.Write("\n"u8);
         return line.WrittenSpan.ToArray();
     }
@@ -27,6 +29,7 @@ internal sealed record RunStarted(string RunId, string AgentId, string Intent, s
 /// <summary>One step of the agent. What was not given is left out of the line; a given <c>null</c> stays.</summary>
 /// <param name="Index">Position among the run's turns, from 0. The run decides it, never the sender.</param>
 /// <param name="Extra">Fields of a proposal's action that the daemon does not know.</param>
+[FromJson]
 internal sealed record RunTurn(
     int Index = 0,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? Prompt = null,
@@ -63,13 +66,10 @@ internal sealed record RunIncomplete : RunTermination
     public override RunStatus Status => RunStatus.Incomplete;
 }
 
-[JsonConverter(typeof(SnakeCaseEnum<RunStatus>))]
 internal enum RunStatus { InProgress, Completed, Incomplete }
 
-[JsonConverter(typeof(SnakeCaseEnum<VerifierVerdict>))]
 internal enum VerifierVerdict { NotRun, Passed, Failed, Inconclusive }
 
-[JsonConverter(typeof(SnakeCaseEnum<CliOutcomeKind>))]
 internal enum CliOutcomeKind { Succeeded, Failed, TimedOut }
 
 /// <summary>How a command line program that a turn ran came out.</summary>
@@ -82,14 +82,12 @@ internal sealed record CliOutcome(
 
 /// <summary>A run as <c>runs.list</c> shows it.</summary>
 /// <param name="TurnsDropped">Turns that could not be recorded, as far as this process knows; left out when there are none.</param>
+[FromJson]
 internal sealed record RunSummary(
     string RunId, string AgentId, string Intent, DateTime StartedAt, DateTime? EndedAt, RunStatus Status, int TurnCount,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] int TurnsDropped = 0);
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true,
-    RespectNullableAnnotations = true, AllowOutOfOrderMetadataProperties = true, MaxDepth = RawJsonConverter.MaxWrappedDepth, Converters = [typeof(UtcTime)])]
-[JsonSerializable(typeof(RunRecord))]
-internal sealed partial class RunRecordJson : JsonSerializerContext
+internal static class RunRecordJson
 {
     /// <summary>Text stays readable and small: only what JSON itself demands is escaped.</summary>
     public static readonly JsonWriterOptions Compact = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Unicode;
 using Microsoft.Win32.SafeHandles;
+using CarServer.RunStore.Contracts;
 
 namespace CarServer.RunStore;
 
@@ -96,7 +97,7 @@ internal static class RunTrace
     {
         try
         {
-            return JsonSerializer.Deserialize(line, RunRecordJson.Default.RunRecord);
+            return Json.RunRecord.Parse(line);
         }
         catch (Exception e) when (e is JsonException or NotSupportedException)   // the latter for an object that does not say its kind
         {

@@ -34,14 +34,19 @@ internal sealed class StoreSweep(RunCatalog catalog, Retention retention, DateTi
     {
         // Not Parallel.ForEach, which is 40 KiB of the executable.
         var directories = new ConcurrentQueue<string>(catalog.AgentDirectories());
-        await Task.WhenAll(Enumerable.Range(0, Threads).Select(_ => Task.Run(() =>
+        var sweepers = new Task[Threads];
+        for (int i = 0; i < sweepers.Length; i++)
         {
-            while (directories.TryDequeue(out string? directory))
+            sweepers[i] = Task.Run(() =>
             {
-                stopping.ThrowIfCancellationRequested();
-                SweepAgent(directory);
-            }
-        }, stopping)));
+                while (directories.TryDequeue(out string? directory))
+                {
+                    stopping.ThrowIfCancellationRequested();
+                    SweepAgent(directory);
+                }
+            }, stopping);
+        }
+        await Task.WhenAll(sweepers);
         foreach ((string path, Task stored) in _ends)
         {
             try

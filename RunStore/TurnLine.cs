@@ -3,6 +3,7 @@ using System.Buffers.Text;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using CarServer.RunStore.Contracts;
 
 namespace CarServer.RunStore;
 
@@ -78,7 +79,7 @@ internal static class TurnLine
     {
         var line = new ArrayBufferWriter<byte>(512);
         using (var writer = new Utf8JsonWriter(line, RunRecordJson.Compact))
-            JsonSerializer.Serialize<RunRecord>(writer, turn, RunRecordJson.Default.RunRecord);
+            Json.RunRecord.WriteAll(writer, turn);
         return line.WrittenSpan[(Head.Length + 1)..].ToArray();   // the index written was the one digit 0
     }
 

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using CarServer.RunStore.Contracts;
 
 namespace CarServer.RunStore;
 
@@ -107,7 +108,7 @@ internal static class TurnReader
     {
         try
         {
-            RunTurn made = JsonSerializer.Deserialize(turn, TurnParamsJson.Default.TurnParams)!.ToTurn();
+            RunTurn made = Json.TurnParams.Parse(turn)!.ToTurn();
             // A number too large for a double is read as infinite, and can't be written.
             return double.IsFinite(made.CliOutcome?.DurationMs ?? 0) ? made : throw Wrong(number, Member.CliOutcome);
         }

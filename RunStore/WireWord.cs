@@ -3,8 +3,14 @@ using System.Text.Json.Serialization;
 
 namespace CarServer.RunStore;
 
+/// <summary>The words that may stand in a place; the schema of a method shows them.</summary>
+internal interface IWireWords
+{
+    IReadOnlyList<string> Words { get; }
+}
+
 /// <summary>A text that has to be one of some words; refuses every other.</summary>
-/// <remarks>For what an enum would be for: each enum type on the wire has its own copy of the serializer's code, some tens of KiB.</remarks>
+/// <remarks>Instead of an enum where the text itself is what is kept.</remarks>
 internal abstract class WireWord(params string[] words) : JsonConverter<string>, IWireWords
 {
     public IReadOnlyList<string> Words => words;

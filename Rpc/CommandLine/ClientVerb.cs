@@ -86,7 +86,10 @@ internal sealed class ClientVerb
     public int Fail(int exitCode, string line)
     {
         // Part of it may come from the other end; it must not steer the terminal.
-        _surroundings.Error.WriteLine(string.Concat(line.Select(character => char.IsControl(character) ? ' ' : character)));
+        _surroundings.Error.WriteLine(string.Create(line.Length, line, static (shown, given) =>
+        {
+            for (int i = 0; i < shown.Length; i++) shown[i] = char.IsControl(given[i]) ? ' ' : given[i];
+        }));
         return exitCode;
     }
 

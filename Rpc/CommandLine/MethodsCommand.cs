@@ -45,10 +45,13 @@ internal static class MethodsCommand
 
     internal static string Table(JsonElement methods)
     {
-        var rows = methods.EnumerateArray().Select(row => new[] { Text(row, "name"), Text(row, "x-access"), Shape(row), Text(row, "summary") }).ToList();
+        var rows = new List<string[]>();
+        foreach (JsonElement row in methods.EnumerateArray()) rows.Add([Text(row, "name"), Text(row, "x-access"), Shape(row), Text(row, "summary")]);
         rows.Sort((a, b) => string.CompareOrdinal(a[0], b[0]));
         rows.Insert(0, ["METHOD", "ACCESS", "PARAMS", "SUMMARY"]);
-        int[] widths = [.. Enumerable.Range(0, 3).Select(column => Math.Min(rows.Max(row => row[column].Length), 48))];
+        int[] widths = [0, 0, 0];
+        foreach (string[] row in rows)
+            for (int column = 0; column < 3; column++) widths[column] = Math.Clamp(row[column].Length, widths[column], 48);
         var text = new StringBuilder();
         foreach (string[] row in rows)
         {
@@ -84,8 +87,9 @@ internal static class MethodsCommand
     private static string Shape(JsonElement row)
     {
         if (Text(row, "x-params") is { Length: > 0 } words) return words;
-        string[] names = [.. Params(row).Select(parameter => Text(parameter, "name") + (IsRequired(parameter) ? null : "?"))];
-        return names.Length == 0 ? "{}" : $"{{ {string.Join(", ", names)} }}";
+        var names = new List<string>();
+        foreach (JsonElement parameter in Params(row)) names.Add(Text(parameter, "name") + (IsRequired(parameter) ? null : "?"));
+        return names.Count == 0 ? "{}" : $"{{ {string.Join(", ", names)} }}";
     }
 
     private static IEnumerable<JsonElement> Params(JsonElement row) =>

@@ -146,7 +146,7 @@ internal static class Settings
     {
         token = token.Trim();
         if (token.Length == 0) throw refuse("is empty");
-        if (token.Any(character => character is <= ' ' or >= '\x7f')) throw refuse("must be printable ASCII without spaces");
+        if (token.AsSpan().ContainsAnyExceptInRange('!', '~')) throw refuse("must be printable ASCII without spaces");
         return token;
     }
 

@@ -1,6 +1,6 @@
-using System.Text.Json;
-using System.Text.Json.Serialization;
+using System.Text;
 using CarServer.Rpc.Transport;
+using CarServer.RunStore.Contracts;
 using CarServer.State;
 
 namespace CarServer.Rpc.Http;
@@ -25,12 +25,9 @@ internal sealed class SidePort(ServerState state, string? authToken) : IRequestH
     private string Health()
     {
         double uptime = Math.Round((state.Clock.GetUtcNow().UtcDateTime - state.Info.StartedAt).TotalSeconds, 3);
-        return JsonSerializer.Serialize(new Health(DaemonInfo.ProductVersion, Environment.ProcessId, uptime, state.Sessions.Count, Ready), SidePortJson.Default.Health);
+        return Encoding.UTF8.GetString(Json.Health.ToUtf8(new Health(DaemonInfo.ProductVersion, Environment.ProcessId, uptime, state.Sessions.Count, Ready)));
     }
 }
 
+[ToJson]
 internal sealed record Health(string Version, int Pid, double Uptime, int Connections, bool Ready);
-
-[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
-[JsonSerializable(typeof(Health))]
-internal sealed partial class SidePortJson : JsonSerializerContext;

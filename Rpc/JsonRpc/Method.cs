@@ -1,5 +1,5 @@
 using System.Text.Json;
-using System.Text.Json.Serialization.Metadata;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Sessions;
@@ -22,10 +22,10 @@ internal enum Access
 internal readonly record struct Call(ServerState State, ClientSession Session, CancellationToken Abandoned);
 
 /// <summary>No params: absent, <c>null</c> or <c>{}</c>. Further fields are ignored.</summary>
+[FromJson]
 internal readonly record struct NoParams;
 
 /// <summary>One row of the method table. Dispatch, error texts, <c>rpc.discover</c> and <c>car-server methods</c> all come from it.</summary>
-/// <remarks>A row makes its contracts when they are first needed: to make all of them took half of the start, and most of its memory.</remarks>
 internal abstract class Method(string name, string shape, string summary)
 {
     /// <summary>The wire name, such as <c>state.get</c>.</summary>
@@ -37,8 +37,9 @@ internal abstract class Method(string name, string shape, string summary)
     /// <summary>Refused with <c>-32005</c> before <c>server.handshake</c>, while <c>--require-handshake</c> is on (protocol 6.5).</summary>
     public bool NeedsHandshake { get; init; }
 
-    public abstract JsonTypeInfo ParamsType { get; }
-    public abstract JsonTypeInfo ResultType { get; }
+    /// <summary>What its params look like; they may be read in another way (<see cref="ParamsReader{P}"/>).</summary>
+    public abstract IContract ParamsType { get; }
+    public abstract IContract ResultType { get; }
 
     /// <summary>Runs the handler up to its first wait.</summary>
     /// <param name="parameters">One JSON value, or empty when there were no params. Not read after the call returns.</param>
@@ -50,24 +51,24 @@ internal abstract class Method(string name, string shape, string summary)
 
     /// <summary>A method that answers without waiting.</summary>
     /// <param name="direct">Comes to the same for the params that nearly all requests have; see <see cref="DirectHandler"/>.</param>
-    public static Method Row<P, R>(string name, string shape, string summary, Func<JsonTypeInfo<P>> paramsType, Func<JsonTypeInfo<R>> resultType,
+    public static Method Row<P, R>(string name, string shape, string summary, IReads<P> paramsType, IWrites<R> resultType,
         Func<Call, P, R> handler, Access access = Access.Client, bool needsHandshake = false, DirectHandler? direct = null) =>
         new SyncMethod<P, R>(name, shape, summary, paramsType, resultType, handler) { Access = access, NeedsHandshake = needsHandshake, Direct = direct };
 
     /// <summary>A method that may wait. It runs on the read loop until it first does.</summary>
     /// <param name="deadline">How long it may take, from the session, the params and the daemon's default (protocol 5); null for just the default.</param>
-    public static Method Waiting<P, R>(string name, string shape, string summary, Func<JsonTypeInfo<P>> paramsType, Func<JsonTypeInfo<R>> resultType,
+    public static Method Waiting<P, R>(string name, string shape, string summary, IReads<P> paramsType, IWrites<R> resultType,
         Func<Call, P, Task<R>> handler, Access access = Access.Client, Func<ClientSession, P, TimeSpan, TimeSpan>? deadline = null, bool needsHandshake = false) =>
         new WaitingMethod<P, R>(name, shape, summary, paramsType, resultType, handler, deadline) { Access = access, NeedsHandshake = needsHandshake };
 
     /// <summary>A method that may wait, and whose params are read in a way of their own.</summary>
     /// <param name="paramsType">What the params look like, for the schema.</param>
-    public static Method Waiting<P, R>(string name, string shape, string summary, Func<JsonTypeInfo> paramsType, ParamsReader<P> read, Func<JsonTypeInfo<R>> resultType,
+    public static Method Waiting<P, R>(string name, string shape, string summary, IContract paramsType, ParamsReader<P> read, IWrites<R> resultType,
         Func<Call, P, Task<R>> handler) =>
         new WaitingMethod<P, R>(name, shape, summary, paramsType, resultType, handler, deadline: null) { Reader = read };
 
     /// <summary>A method whose result has an array that may be too large to hold.</summary>
-    public static Method Streaming<P, R>(string name, string shape, string summary, Func<JsonTypeInfo<P>> paramsType, Func<JsonTypeInfo<R>> resultType,
+    public static Method Streaming<P, R>(string name, string shape, string summary, IReads<P> paramsType, IWrites<R> resultType,
         Func<Call, P, Task<StreamedResult<R>>> handler) =>
         new StreamingMethod<P, R>(name, shape, summary, paramsType, resultType, handler);
 }
@@ -107,14 +108,14 @@ internal delegate P ParamsReader<P>(ReadOnlySpan<byte> json);
 /// <remarks>For the few methods that are called a million times a second: half the time of such a request goes into the contract otherwise.</remarks>
 internal delegate bool DirectHandler(ClientSession session, ReadOnlySpan<byte> parameters, ref Answer answer);
 
-internal abstract class TypedMethod<P, R>(string name, string shape, string summary, Func<JsonTypeInfo> paramsType, Func<JsonTypeInfo<R>> resultType)
+internal abstract class TypedMethod<P, R>(string name, string shape, string summary, IContract paramsType, IWrites<R> resultType)
     : Method(name, shape, summary)
 {
     /// <summary>Null: by <see cref="ParamsType"/>, which is then that of <typeparamref name="P"/>.</summary>
     public ParamsReader<P>? Reader { get; init; }
 
-    public sealed override JsonTypeInfo ParamsType => field ??= paramsType();
-    public sealed override JsonTypeInfo<R> ResultType => field ??= resultType();
+    public sealed override IContract ParamsType => paramsType;
+    public sealed override IWrites<R> ResultType => resultType;
 
     protected P Parse(ReadOnlySpan<byte> parameters)
     {
@@ -123,12 +124,12 @@ internal abstract class TypedMethod<P, R>(string name, string shape, string summ
         try
         {
             if (parameters.IsEmpty || parameters.SequenceEqual("null"u8)) parameters = "{}"u8;
-            P? parsed = Reader is null ? JsonSerializer.Deserialize(parameters, (JsonTypeInfo<P>)ParamsType) : Reader(parameters);
+            P? parsed = Reader is null ? ((IReads<P>)paramsType).Parse(parameters) : Reader(parameters);
             return parsed ?? throw RpcException.BadParams(Name, Shape);
         }
         catch (JsonException e)
         {
-            // The serializer's own message names our types; the path holds only what the caller sent.
+            // The path holds only what the caller sent; a message might hold more.
             throw RpcException.BadParams(Name, Shape, e.Path is null or "$" ? null : $"wrong or unexpected value at params{e.Path[1..]}");
         }
     }
@@ -138,11 +139,11 @@ internal abstract class TypedMethod<P, R>(string name, string shape, string summ
         if (!answer.IsWanted) return;
         // What is carried is JSON already, and a large value is copied once less.
         if (typeof(R) == typeof(RawJson)) answer.WriteResult(((RawJson)(object)result!).Utf8);
-        else JsonSerializer.Serialize(answer.BeginResult(), result, ResultType);
+        else resultType.WriteAll(answer.BeginResult(), result);
     }
 }
 
-internal sealed class SyncMethod<P, R>(string name, string shape, string summary, Func<JsonTypeInfo<P>> paramsType, Func<JsonTypeInfo<R>> resultType,
+internal sealed class SyncMethod<P, R>(string name, string shape, string summary, IReads<P> paramsType, IWrites<R> resultType,
     Func<Call, P, R> handler) : TypedMethod<P, R>(name, shape, summary, paramsType, resultType)
 {
     public DirectHandler? Direct { get; init; }
@@ -156,7 +157,7 @@ internal sealed class SyncMethod<P, R>(string name, string shape, string summary
     }
 }
 
-internal sealed class WaitingMethod<P, R>(string name, string shape, string summary, Func<JsonTypeInfo> paramsType, Func<JsonTypeInfo<R>> resultType,
+internal sealed class WaitingMethod<P, R>(string name, string shape, string summary, IContract paramsType, IWrites<R> resultType,
     Func<Call, P, Task<R>> handler, Func<ClientSession, P, TimeSpan, TimeSpan>? deadline) : TypedMethod<P, R>(name, shape, summary, paramsType, resultType)
 {
     public override PendingAnswer? Invoke(ServerState state, ClientSession session, ReadOnlySpan<byte> parameters, ref Answer answer)

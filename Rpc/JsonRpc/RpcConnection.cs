@@ -1,12 +1,12 @@
 using System.Buffers;
 using System.Text;
 using System.Text.Json;
-using System.Text.Json.Serialization.Metadata;
 using CarServer.Rpc.Transport;
 using CarServer.Rpc.WebSocket;
 using CarServer.State;
 using CarServer.State.Sessions;
 using Microsoft.Extensions.Logging;
+using CarServer.RunStore.Contracts;
 
 namespace CarServer.Rpc.JsonRpc;
 
@@ -81,10 +81,10 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel, IAnswerSi
 
     public string NextCallbackId() => $"cb-{Interlocked.Increment(ref _lastCallback)}";
 
-    public void Notify<T>(string method, T parameters, JsonTypeInfo<T> type) => Send(method, null, parameters, type);
+    public void Notify<T>(string method, T parameters, IWrites<T> contract) => Send(method, null, parameters, contract);
 
-    public void Encode<T>(IBufferWriter<byte> output, string method, T parameters, JsonTypeInfo<T> type) =>
-        MessageConnection.WriteFrame(output, frame => WriteCall(frame, method, null, parameters, type));
+    public void Encode<T>(IBufferWriter<byte> output, string method, T parameters, IWrites<T> contract) =>
+        MessageConnection.WriteFrame(output, frame => WriteCall(frame, method, null, parameters, contract));
 
     public bool Send(ReadOnlySpan<ReadOnlyMemory<byte>> encoded) => Messages.Send(encoded);
 
@@ -92,12 +92,12 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel, IAnswerSi
 
     public long Taken => Messages.Taken;
 
-    public Task<CallbackReply> CallAsync<T>(string callbackId, string method, T parameters, JsonTypeInfo<T> type, TimeSpan budget, CancellationToken abandoned)
+    public Task<CallbackReply> CallAsync<T>(string callbackId, string method, T parameters, IWrites<T> contract, TimeSpan budget, CancellationToken abandoned)
     {
         if (_callbacks is null) Interlocked.CompareExchange(ref _callbacks, new Callbacks(), null);
         if (IsClosed) _callbacks.Close();
         TimeSpan wait = budget < LongestWait ? budget : LongestWait;
-        return _callbacks.WaitAsync(callbackId, () => Send(method, callbackId, parameters, type), wait, _dispatcher.State.Clock, abandoned);
+        return _callbacks.WaitAsync(callbackId, () => Send(method, callbackId, parameters, contract), wait, _dispatcher.State.Clock, abandoned);
     }
 
     FrameBuffer IAnswerSink.BeginResponse()
@@ -113,24 +113,24 @@ internal sealed class RpcConnection : IMessageHandler, IClientChannel, IAnswerSi
         Messages.EndSend(response);
     }
 
-    private bool Send<T>(string method, string? id, T parameters, JsonTypeInfo<T> type)
+    private bool Send<T>(string method, string? id, T parameters, IWrites<T> contract)
     {
         if (IsClosed) return false;
         FrameBuffer frames = Messages.BeginSend();
         frames.BeginFrame(Opcode.Text);
-        WriteCall(frames, method, id, parameters, type);
+        WriteCall(frames, method, id, parameters, contract);
         frames.EndFrame();
         return Messages.EndSend(frames);
     }
 
-    private static void WriteCall<T>(FrameBuffer frame, string method, string? id, T parameters, JsonTypeInfo<T> type)
+    private static void WriteCall<T>(FrameBuffer frame, string method, string? id, T parameters, IWrites<T> contract)
     {
         Utf8JsonWriter json = Answer.Json(frame);
         json.WriteStartObject();
         json.WriteString("jsonrpc"u8, "2.0"u8);
         json.WriteString("method"u8, method);
         json.WritePropertyName("params"u8);
-        JsonSerializer.Serialize(json, parameters, type);
+        contract.WriteAll(json, parameters);
         if (id is not null) json.WriteString("id"u8, id);
         json.WriteEndObject();
         json.Flush();

@@ -1,7 +1,7 @@
 using System.Text;
 using System.Text.Json;
-using System.Text.Json.Serialization.Metadata;
 using CarServer.Rpc.Transport;
+using CarServer.RunStore.Contracts;
 using CarServer.State;
 using CarServer.State.Sessions;
 
@@ -9,7 +9,7 @@ namespace CarServer.Rpc.JsonRpc;
 
 /// <summary>A method whose result may be of any size and is never held as a whole.</summary>
 /// <remarks>Runs away from the read loop. A connection has one such answer under way; what it asks for meanwhile waits, holding nothing.</remarks>
-internal sealed class StreamingMethod<P, R>(string name, string shape, string summary, Func<JsonTypeInfo<P>> paramsType, Func<JsonTypeInfo<R>> resultType,
+internal sealed class StreamingMethod<P, R>(string name, string shape, string summary, IReads<P> paramsType, IWrites<R> resultType,
     Func<Call, P, Task<StreamedResult<R>>> handler) : TypedMethod<P, R>(name, shape, summary, paramsType, resultType)
 {
     /// <summary>Up to here an answer is put together and sent at once. It is what would be sent as one part anyway.</summary>
@@ -107,7 +107,7 @@ internal sealed class StreamingMethod<P, R>(string name, string shape, string su
         /// <summary>The shell's text up to the array's opening bracket and from its closing one on. No text of the caller's can look like that member: its quotes would be escaped.</summary>
         private (byte[] Head, byte[] Tail) Split(StreamedResult<R> result)
         {
-            byte[] shell = JsonSerializer.SerializeToUtf8Bytes(result.Shell, method.ResultType);
+            byte[] shell = method.ResultType.ToUtf8(result.Shell);
             byte[] member = Encoding.UTF8.GetBytes($"\"{result.Array}\":[]");
             int at = shell.AsSpan().IndexOf(member) + member.Length - 1;
             return (shell[..at], shell[at..]);

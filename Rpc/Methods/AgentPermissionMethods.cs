@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
+using CarServer.RunStore.Contracts;
 using CarServer.State;
 using CarServer.State.Permissions;
 
@@ -11,17 +12,17 @@ internal static class AgentPermissionMethods
     public static readonly Method[] Rows =
     [
         Method.Waiting("agent_permissions.get", "{}", "The default posture, and what agents have of their own.",
-            static () => PermissionMethodsJson.Default.NoParams, static () => PermissionJson.Default.AgentPostures, static (call, _) => Task.Run(call.State.AgentPermissions.Read)),
+            Json.NoParams, Json.AgentPostures, static (call, _) => Task.Run(call.State.AgentPermissions.Read)),
         Method.Waiting("agent_permissions.set", "{ agent_id, mode, tier? }", "Sets an agent's mode, `always_allow`, `require_approval` or `deny`, for a tier or for all.",
-            static () => PermissionMethodsJson.Default.AgentSetParams, static () => PermissionJson.Default.AgentPostures,
+            Json.AgentSetParams, Json.AgentPostures,
             static (call, p) => Task.Run(() => call.State.AgentPermissions.Set(p.AgentId, p.Tier is { } tier ? TierWord.Parse(tier) : null, p.Mode)), Access.Host),
         Method.Waiting("agent_permissions.set_default", "{ preset } or { tier, mode }", "Sets the posture of all others: `cautious`, `balanced`, `trusting`, or the mode of one tier.",
-            static () => PermissionMethodsJson.Default.AgentDefaultParams, static () => PermissionJson.Default.AgentPostures, SetDefaultAsync, Access.Host),
+            Json.AgentDefaultParams, Json.AgentPostures, SetDefaultAsync, Access.Host),
         Method.Waiting("agent_permissions.reset", "{ agent_id }", "Has an agent follow the default again.",
-            static () => PermissionMethodsJson.Default.AgentParams, static () => PermissionJson.Default.AgentPostures,
+            Json.AgentParams, Json.AgentPostures,
             static (call, p) => Task.Run(() => call.State.AgentPermissions.Reset(p.AgentId)), Access.Host),
         Method.Waiting("agent_permissions.evaluate", "{ agent_id, tier }", "The mode that holds for an agent and a tier.",
-            static () => PermissionMethodsJson.Default.AgentEvaluateParams, static () => PermissionMethodsJson.Default.AgentEvaluateResult, EvaluateAsync),
+            Json.AgentEvaluateParams, Json.AgentEvaluateResult, EvaluateAsync),
     ];
 
     private static Task<AgentPostures> SetDefaultAsync(Call call, AgentDefaultParams p) => p switch
@@ -40,17 +41,22 @@ internal static class AgentPermissionMethods
     });
 }
 
+[FromJson]
 internal sealed record AgentParams(string AgentId);
 
+[FromJson]
 internal sealed record AgentSetParams(
     string AgentId, [property: JsonConverter(typeof(ModeWord))] string Mode, [property: JsonConverter(typeof(TierWord))] string? Tier = null);
 
+[FromJson]
 internal sealed record AgentDefaultParams(
     [property: JsonConverter(typeof(PresetWord))] string? Preset = null, [property: JsonConverter(typeof(TierWord))] string? Tier = null,
     [property: JsonConverter(typeof(ModeWord))] string? Mode = null);
 
+[FromJson]
 internal sealed record AgentEvaluateParams(string AgentId, [property: JsonConverter(typeof(TierWord))] string Tier);
 
 /// <param name="HasOverride">The mode is the agent's own for this tier.</param>
+[ToJson]
 internal sealed record AgentEvaluateResult(
     string AgentId, [property: JsonConverter(typeof(TierWord))] string Tier, [property: JsonConverter(typeof(ModeWord))] string Mode, bool HasOverride);

@@ -1,5 +1,6 @@
 using CarServer.Rpc.JsonRpc;
 using CarServer.RunStore;
+using CarServer.RunStore.Contracts;
 using CarServer.State.Engine.Basics;
 using CarServer.State.Engine.Tools;
 
@@ -11,7 +12,7 @@ internal static class AgentsMethods
     public static readonly Method[] Rows =
     [
         Method.Waiting("agents.register_basics", "{}", "Registers the seven tools that the daemon can run itself, in its workspace.",
-            static () => ToolsMethodsJson.Default.NoParams, static () => ToolsMethodsJson.Default.RawJson, RegisterBasicsAsync),
+            Json.NoParams, Scalar.Raw, RegisterBasicsAsync),
     ];
 
     private static Task<RawJson> RegisterBasicsAsync(Call call, NoParams _)

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using CarServer.Rpc.JsonRpc;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Engine;
@@ -20,17 +21,17 @@ internal static class AnalysisMethods
     [
         Method.Waiting("equivalent", "{ proposal_a, proposal_b } or { p1, p2 }, test_states?",
             "Whether two proposals leave the same state behind, from each of the given states.",
-            static () => ProposalMethodsJson.Default.EquivalentParams, static () => ProposalMethodsJson.Default.EquivalenceResult, EquivalentAsync),
+            Json.EquivalentParams, Json.EquivalenceResult, EquivalentAsync),
         Method.Waiting("optimize", "{ proposal }", "The proposal without dependencies on keys that none of its actions writes.",
-            static () => ProposalMethodsJson.Default.OptimizeParams, ReadOptimize, static () => ProposalMethodsJson.Default.OptimizeResult, OptimizeAsync),
+            Json.OptimizeParams, ReadOptimize, Json.OptimizeResult, OptimizeAsync),
         Method.Waiting("simulate", "{ proposal, initial_state? }", "The state that a proposal leaves behind when every tool succeeds.",
-            static () => ProposalMethodsJson.Default.AnalysisParams, static () => ProposalMethodsJson.Default.DictionaryStringRawJson, SimulateAsync),
+            Json.AnalysisParams, Json.MapOfRaw, SimulateAsync),
         Method.Waiting("verify", "{ proposal, initial_state? }", "What is wrong with a proposal, how it would be run, and how far that can be known.",
-            static () => ProposalMethodsJson.Default.AnalysisParams, static () => ProposalMethodsJson.Default.Verification, VerifyAsync),
+            Json.AnalysisParams, Json.Verification, VerifyAsync),
         Method.Waiting("verify.monte_carlo",
             "{ proposal, initial_state?, tool_success_rates?, goal?, rate_window_days?, config?: { trials?, seed?, default_success_rate?, retry_attempts? } }",
             "How often a proposal works out when its tools may fail, by trying.",
-            static () => ProposalMethodsJson.Default.MonteCarloParams, static () => ProposalMethodsJson.Default.TrialReport, MonteCarloAsync),
+            Json.MonteCarloParams, Json.TrialReport, MonteCarloAsync),
     ];
 
     private static Task<Verification> VerifyAsync(Call call, AnalysisParams p)
@@ -81,23 +82,27 @@ internal static class AnalysisMethods
     /// <summary>The proposal twice: understood, and as it was written.</summary>
     private static OptimizeRequest ReadOptimize(ReadOnlySpan<byte> json)
     {
-        OptimizeParams understood = JsonSerializer.Deserialize(json, ProposalMethodsJson.Default.OptimizeParams) ?? throw new JsonException();
-        OptimizeText written = JsonSerializer.Deserialize(json, ProposalMethodsJson.Default.OptimizeText)!;
+        OptimizeParams understood = Json.OptimizeParams.Parse(json) ?? throw new JsonException();
+        OptimizeText written = Json.OptimizeText.Parse(json)!;
         return new OptimizeRequest(understood.Proposal, written.Proposal);
     }
 }
 
 /// <param name="InitialState">Left out: the session's state, which is what a submit would start from.</param>
+[FromJson]
 internal sealed record AnalysisParams(ActionProposal Proposal, Dictionary<string, RawJson>? InitialState = null);
 
 /// <param name="TestStates">None: an empty one, and <c>{"x":1,"y":2}</c>.</param>
 /// <param name="P1">Another name of <paramref name="ProposalA"/>.</param>
+[FromJson]
 internal sealed record EquivalentParams(
     ActionProposal? ProposalA = null, ActionProposal? ProposalB = null, ActionProposal? P1 = null, ActionProposal? P2 = null,
     List<Dictionary<string, RawJson>>? TestStates = null);
 
+[FromJson]
 internal sealed record OptimizeParams(ActionProposal Proposal);
 
+[FromJson]
 internal sealed record OptimizeText(RawJson Proposal);
 
 internal sealed record OptimizeRequest(ActionProposal Proposal, RawJson Text);
@@ -105,6 +110,7 @@ internal sealed record OptimizeRequest(ActionProposal Proposal, RawJson Text);
 /// <param name="ToolSuccessRates">By tool; each takes the place of what recorded runs tell.</param>
 /// <param name="Goal">A condition on the final state, or a list of them.</param>
 /// <param name="RateWindowDays">How far back recorded runs count; 0 leaves them out.</param>
+[FromJson]
 internal sealed record MonteCarloParams(
     ActionProposal Proposal, Dictionary<string, RawJson>? InitialState = null, Dictionary<string, double>? ToolSuccessRates = null,
     RawJson Goal = default, int? RateWindowDays = null, MonteCarloConfig? Config = null);

@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Sessions;
@@ -14,7 +15,7 @@ internal static class AuthMethods
     public static readonly Method[] Rows =
     [
         Method.Row("session.auth", Shape, "Presents a token of this launch: the auth token, an agent's own token, or the host token.",
-            static () => AuthMethodsJson.Default.SessionAuthParams, static () => AuthMethodsJson.Default.SessionAuthResult, Authenticate, Access.Anyone),
+            Json.SessionAuthParams, Json.SessionAuthResult, Authenticate, Access.Anyone),
     ];
 
     private static SessionAuthResult Authenticate(Call call, SessionAuthParams p)
@@ -61,16 +62,16 @@ internal static class AuthMethods
     }
 }
 
+[FromJson]
 internal sealed record SessionAuthParams(string? Token = null, string? AgentId = null, string? HostToken = null, string? MemoryNamespace = null);
 
+[ToJson]
 internal sealed record SessionAuthResult(bool Ok, bool AuthEnabled)
 {
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public string? Role { get; init; }
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public string? AgentId { get; init; }
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public string? MemoryNamespace { get; init; }
 }
-
-[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
-    AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
-[JsonSerializable(typeof(SessionAuthParams)), JsonSerializable(typeof(SessionAuthResult))]
-internal sealed partial class AuthMethodsJson : JsonSerializerContext;

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.State.Events;
 
@@ -15,24 +16,24 @@ internal static class EventMethods
     public static readonly Method[] Rows =
     [
         Method.Row("events.count", "{}", "Events of this connection in memory.",
-            static () => EventMethodsJson.Default.NoParams, static () => EventMethodsJson.Default.Int32, Count),
+            Json.NoParams, Scalar.Int32, Count),
         Method.Row("events.stats", "{}", "How many events, and how large; this daemon has no spans.",
-            static () => EventMethodsJson.Default.NoParams, static () => EventMethodsJson.Default.EventStatsResult, Stats),
+            Json.NoParams, Json.EventStatsResult, Stats),
         Method.Row("events.truncate", "{ maxEvents?, maxSpans? }", "Drops all but the latest events from memory; what is no such number changes nothing.",
-            static () => EventMethodsJson.Default.EventsTruncateParams, static () => EventMethodsJson.Default.EventsTruncateResult, Truncate),
+            Json.EventsTruncateParams, Json.EventsTruncateResult, Truncate),
         Method.Row("events.clear", "{}", "Drops all events from memory; the journal stays.",
-            static () => EventMethodsJson.Default.NoParams, static () => EventMethodsJson.Default.EventsClearResult, Clear),
+            Json.NoParams, Json.EventsClearResult, Clear),
         Method.Waiting("events.query", "{ kinds?, action_id?, proposal_id?, since?, until?, data_matches?, limit? }",
             "The events in memory that match, newest first.",
-            static () => EventMethodsJson.Default.EventQuery, static () => EventMethodsJson.Default.EventsQueryResult, QueryAsync),
+            Json.EventQuery, Json.EventsQueryResult, QueryAsync),
         Method.Row("events.chain.enable", "{}", "Links each later event to the one before it by its hash.",
-            static () => EventMethodsJson.Default.NoParams, static () => EventMethodsJson.Default.ChainEnableResult, EnableChain),
+            Json.NoParams, Json.ChainEnableResult, EnableChain),
         Method.Waiting("events.chain.verify", "{}", "Reads this connection's journal and finds the first line that was changed.",
-            static () => EventMethodsJson.Default.NoParams, static () => EventMethodsJson.Default.ChainVerifyResult, VerifyChainAsync),
+            Json.NoParams, Json.ChainVerifyResult, VerifyChainAsync),
         Method.Waiting("events.retention", "{ policy?: { max_events?, max_age_secs? } }", "Sets or shows which events are kept, in memory and in the journal.",
-            static () => EventMethodsJson.Default.EventsRetentionParams, static () => EventMethodsJson.Default.EventsRetentionResult, RetainAsync),
+            Json.EventsRetentionParams, Json.EventsRetentionResult, RetainAsync),
         Method.Row("events.cost_by_agent", "{}", "What each agent's inference has cost on this connection, the dearest first.",
-            static () => EventMethodsJson.Default.NoParams, static () => EventMethodsJson.Default.AgentCostArray, CostByAgent),
+            Json.NoParams, Json.ListOfAgentCost, CostByAgent),
     ];
 
     internal static int Count(Call call, NoParams _) => Log(call).Count;
@@ -98,6 +99,7 @@ internal static class EventMethods
 // This pair of objects, and what is made of it, is spelled in camel case.
 
 /// <param name="Spans">None: nothing in this daemon makes spans.</param>
+[ToJson]
 internal sealed record EventStatsResult(
     int Events, int Spans, [property: JsonPropertyName("approxEventBytes")] long ApproxEventBytes, [property: JsonPropertyName("approxSpanBytes")] long ApproxSpanBytes)
 {
@@ -105,15 +107,19 @@ internal sealed record EventStatsResult(
 }
 
 /// <param name="MaxEvents">Not typed, since what is no number means: leave it as it is.</param>
+[FromJson]
 internal sealed record EventsTruncateParams(
     [property: JsonPropertyName("maxEvents")] RawJson MaxEvents = default, [property: JsonPropertyName("maxSpans")] RawJson MaxSpans = default);
 
+[ToJson]
 internal sealed record EventsTruncateResult(
     [property: JsonPropertyName("removedEvents")] int RemovedEvents, [property: JsonPropertyName("removedSpans")] int RemovedSpans, EventStatsResult Stats);
 
+[ToJson]
 internal sealed record EventsClearResult(int Removed, EventStatsResult Stats);
 
 /// <param name="Events">As they stand in the journal.</param>
+[ToJson]
 internal sealed record EventsQueryResult(int Count, EventLines Events);
 
 /// <summary>Events on their way into an answer: copied there from where they lie, since two megabytes in one piece between would cost a collection of everything.</summary>
@@ -133,26 +139,21 @@ internal sealed class EventLinesConverter : JsonConverter<EventLines>
     }
 }
 
+[ToJson]
 internal sealed record ChainEnableResult(bool Ok);
 
 /// <param name="Verified">Links of the chain; absent when one was changed.</param>
 /// <param name="TamperedAt">The line, counted from 0.</param>
+[ToJson]
 internal sealed record ChainVerifyResult(
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? Verified = null,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] long? TamperedAt = null);
 
 /// <param name="Policy">Null or absent: only show it. Without members: no limit.</param>
+[FromJson]
 internal sealed record EventsRetentionParams(EventRetention? Policy = null);
 
 /// <param name="Removed">Events that left memory because of it.</param>
+[ToJson]
 internal sealed record EventsRetentionResult(
     EventRetention Policy, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] int? Removed = null);
-
-[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
-    RespectRequiredConstructorParameters = true, Converters = [typeof(UtcTime)], AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
-[JsonSerializable(typeof(NoParams)), JsonSerializable(typeof(int)), JsonSerializable(typeof(EventStatsResult))]
-[JsonSerializable(typeof(EventsTruncateParams)), JsonSerializable(typeof(EventsTruncateResult)), JsonSerializable(typeof(EventsClearResult))]
-[JsonSerializable(typeof(EventQuery)), JsonSerializable(typeof(EventsQueryResult))]
-[JsonSerializable(typeof(ChainEnableResult)), JsonSerializable(typeof(ChainVerifyResult))]
-[JsonSerializable(typeof(EventsRetentionParams)), JsonSerializable(typeof(EventsRetentionResult)), JsonSerializable(typeof(AgentCost[]))]
-internal sealed partial class EventMethodsJson : JsonSerializerContext;

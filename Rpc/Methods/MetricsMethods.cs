@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.State.Events;
 
@@ -11,10 +12,10 @@ internal static class MetricsMethods
     public static readonly Method[] Rows =
     [
         Method.Waiting("metrics.summary", "{}", "Outcomes, cost and latency of this connection.",
-            static () => MetricsMethodsJson.Default.NoParams, static () => MetricsMethodsJson.Default.MetricsSummary, SummaryAsync),
+            Json.NoParams, Json.MetricsSummary, SummaryAsync),
         Method.Waiting("metrics.alerts", "{ max_cost_usd?, max_error_rate?, max_avg_latency_ms?, max_goals_ungrounded?, min_actions? }",
             "The same summary, and which of its figures are over the thresholds given.",
-            static () => MetricsMethodsJson.Default.AlertThresholds, static () => MetricsMethodsJson.Default.MetricsAlertsResult, AlertsAsync),
+            Json.AlertThresholds, Json.MetricsAlertsResult, AlertsAsync),
     ];
 
     internal static Task<MetricsSummary> SummaryAsync(Call call, NoParams _)
@@ -31,9 +32,5 @@ internal static class MetricsMethods
     }
 }
 
+[ToJson]
 internal sealed record MetricsAlertsResult(MetricsSummary Summary, IReadOnlyList<MetricsAlert> Alerts);
-
-[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
-    RespectRequiredConstructorParameters = true, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
-[JsonSerializable(typeof(NoParams)), JsonSerializable(typeof(MetricsSummary)), JsonSerializable(typeof(AlertThresholds)), JsonSerializable(typeof(MetricsAlertsResult))]
-internal sealed partial class MetricsMethodsJson : JsonSerializerContext;

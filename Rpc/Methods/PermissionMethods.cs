@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Engine;
@@ -16,22 +17,22 @@ internal static class PermissionMethods
     public static readonly Method[] Rows =
     [
         Method.Row("permission.get_tier", "{}", "What this connection's actions may do without anybody being asked.",
-            static () => PermissionMethodsJson.Default.NoParams, static () => PermissionMethodsJson.Default.GrantedTierResult, static (call, _) => new(TierWord.Of(call.Session.GrantedTier))),
+            Json.NoParams, Json.GrantedTierResult, static (call, _) => new(TierWord.Of(call.Session.GrantedTier))),
         Method.Row("permission.set_tier", "{ tier }", "Sets that tier for this connection: `read_only`, `sandbox_edit` or `full_access`.",
-            static () => PermissionMethodsJson.Default.SetTierParams, static () => PermissionMethodsJson.Default.GrantedTierResult, SetTier, Access.Host),
+            Json.SetTierParams, Json.GrantedTierResult, SetTier, Access.Host),
         Method.Waiting("permission.classify", "{ proposal }", "What each action needs, and whether it can be undone.",
-            static () => ProposalMethodsJson.Default.PermissionProposalParams, static () => PermissionMethodsJson.Default.ClassifyResult, ClassifyAsync),
+            Json.PermissionProposalParams, Json.ClassifyResult, ClassifyAsync),
         Method.Waiting("permission.evaluate", "{ proposal, skill? }", "Whether each action is allowed, needs an approval or is denied, by tier and decisions.",
-            static () => ProposalMethodsJson.Default.PermissionEvaluateParams, static () => PermissionMethodsJson.Default.EvaluateResult, EvaluateAsync),
+            Json.PermissionEvaluateParams, Json.EvaluateResult, EvaluateAsync),
         Method.Waiting("permission.pending", "{ proposal, skill? }", "The actions that need an approval.",
-            static () => ProposalMethodsJson.Default.PermissionEvaluateParams, static () => PermissionMethodsJson.Default.PendingResult, PendingAsync),
+            Json.PermissionEvaluateParams, Json.PendingResult, PendingAsync),
         Method.Waiting("permission.approve", "{ fingerprint, required_tier, reason?, evidence? } or { action, reason?, evidence? }",
             "Approves one action, by whomever it is proposed, up to a tier. Outlives the daemon.",
-            static () => ProposalMethodsJson.Default.PermissionDecideParams, static () => PermissionJson.Default.ApprovalRecord,
+            Json.PermissionDecideParams, Json.ApprovalRecord,
             static (call, p) => DecideAsync(call, p, ApprovalWord.Approved), Access.Host),
         Method.Waiting("permission.reject", "{ fingerprint, required_tier, reason?, evidence? } or { action, reason?, evidence? }",
             "Rejects one action, by whomever it is proposed. Outlives the daemon.",
-            static () => ProposalMethodsJson.Default.PermissionDecideParams, static () => PermissionJson.Default.ApprovalRecord,
+            Json.PermissionDecideParams, Json.ApprovalRecord,
             static (call, p) => DecideAsync(call, p, ApprovalWord.Rejected), Access.Host),
     ];
 
@@ -87,7 +88,7 @@ internal static class PermissionMethods
         if (skill.IsNull) return null;
         try
         {
-            if (skill.Utf8[0] == (byte)'{' && JsonSerializer.Deserialize(skill.Utf8, PermissionMethodsJson.Default.SkillParams) is { } known) return TierWord.Parse(known.DeploymentTier);
+            if (skill.Utf8[0] == (byte)'{' && Json.SkillParams.Parse(skill.Utf8) is { } known) return TierWord.Parse(known.DeploymentTier);
         }
         catch (JsonException)
         {
@@ -137,19 +138,25 @@ internal static class PermissionMethods
     private static RefusedException Invalid(string message) => new(message, Refusal.Invalid);
 }
 
+[ToJson]
 internal sealed record GrantedTierResult([property: JsonConverter(typeof(TierWord))] string GrantedTier);
 
+[FromJson]
 internal sealed record SetTierParams([property: JsonConverter(typeof(TierWord))] string Tier);
 
+[FromJson]
 internal sealed record PermissionProposalParams(ActionProposal Proposal);
 
 /// <param name="Skill">What the actions come from: <c>{ deployment_tier }</c>, which they cannot go beyond.</param>
+[FromJson]
 internal sealed record PermissionEvaluateParams(ActionProposal Proposal, RawJson Skill = default);
 
+[FromJson]
 internal sealed record SkillParams([property: JsonConverter(typeof(TierWord))] string DeploymentTier);
 
 /// <param name="Action">Instead of fingerprint and tier, which are then the action's own.</param>
 /// <param name="Evidence">Any JSON; kept with the decision.</param>
+[FromJson]
 internal sealed record PermissionDecideParams(
     string? Fingerprint = null, [property: JsonConverter(typeof(TierWord))] string? RequiredTier = null, AgentAction? Action = null, string? Reason = null, RawJson Evidence = default);
 
@@ -157,19 +164,12 @@ internal sealed record PermissionDecideParams(
 internal sealed record Classification(string ActionId, string? Tool, [property: JsonConverter(typeof(TierWord))] string RequiredTier, Reversibility Reversibility, bool MissingCompensation);
 
 /// <param name="DeclaredRollbackContract">The worst that the actions declare of themselves.</param>
+[ToJson]
 internal sealed record ClassifyResult(IReadOnlyList<Classification> Classifications, Reversibility DeclaredRollbackContract);
 
+[ToJson]
 internal sealed record EvaluateResult(
     IReadOnlyList<PermissionDecision> Decisions, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull), JsonConverter(typeof(TierWord))] string? SkillCeiling);
 
+[ToJson]
 internal sealed record PendingResult(IReadOnlyList<PermissionDecision> Pending);
-
-[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
-    RespectRequiredConstructorParameters = true, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
-[JsonSerializable(typeof(NoParams)), JsonSerializable(typeof(SetTierParams)), JsonSerializable(typeof(GrantedTierResult)), JsonSerializable(typeof(SkillParams))]
-[JsonSerializable(typeof(ClassifyResult)), JsonSerializable(typeof(EvaluateResult)), JsonSerializable(typeof(PendingResult))]
-[JsonSerializable(typeof(AgentParams)), JsonSerializable(typeof(AgentSetParams)), JsonSerializable(typeof(AgentDefaultParams))]
-[JsonSerializable(typeof(AgentEvaluateParams)), JsonSerializable(typeof(AgentEvaluateResult))]
-[JsonSerializable(typeof(SuperviseParams)), JsonSerializable(typeof(SuperviseResult)), JsonSerializable(typeof(SuperviseEndResult))]
-[JsonSerializable(typeof(SupervisionDecideParams)), JsonSerializable(typeof(SupervisionDecideResult))]
-internal sealed partial class PermissionMethodsJson : JsonSerializerContext;

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.State.Engine.Policies;
 
@@ -13,15 +14,15 @@ internal static class PolicyMethods
     [
         Method.Row("policy.register", "{ name, rule, target?, key?, pattern?, value?, session_id? }",
             "Registers a policy: rule `deny_tool` (target), `deny_tool_param` (target, key, pattern) or `require_state` (key, value). Of two with one name both hold.",
-            static () => PolicyMethodsJson.Default.PolicyDefinition, static () => PolicyMethodsJson.Default.PolicyRegisterResult, Register),
+            Json.PolicyDefinition, Json.PolicyRegisterResult, Register),
         Method.Row("policy.unregister", "{ name, session_id? }", "Takes back every policy of that name in its scope, but none of the operator's files.",
-            static () => PolicyMethodsJson.Default.PolicyUnregisterParams, static () => PolicyMethodsJson.Default.PolicyUnregisterResult, Unregister),
+            Json.PolicyUnregisterParams, Json.PolicyUnregisterResult, Unregister),
         Method.Row("policy.list", "{ session_id? }", "The policies of a scope in the order they came; the global one begins with those of the operator's files.",
-            static () => PolicyMethodsJson.Default.PolicyListParams, static () => PolicyMethodsJson.Default.PolicyListResult, List),
+            Json.PolicyListParams, Json.PolicyListResult, List),
         Method.Row("session.policy.open", "{}", "Opens a scope of policies that hold, beside the global ones, for proposals that name it.",
-            static () => PolicyMethodsJson.Default.NoParams, static () => PolicyMethodsJson.Default.SessionPolicyOpenResult, Open),
+            Json.NoParams, Json.SessionPolicyOpenResult, Open),
         Method.Row("session.policy.close", "{ session_id }", "Drops such a scope; proposals that began in it stay under its policies.",
-            static () => PolicyMethodsJson.Default.SessionPolicyCloseParams, static () => PolicyMethodsJson.Default.SessionPolicyCloseResult, Close),
+            Json.SessionPolicyCloseParams, Json.SessionPolicyCloseResult, Close),
     ];
 
     internal static PolicyRegisterResult Register(Call call, PolicyDefinition definition)
@@ -69,32 +70,31 @@ internal sealed class ScopeNameConverter : JsonConverter<ScopeName>
 }
 
 /// <param name="Registered">The name, once more: two generations of clients look for it in two places.</param>
+[ToJson]
 internal sealed record PolicyRegisterResult(string Registered, string Name, ScopeName Scope);
 
+[FromJson]
 internal sealed record PolicyUnregisterParams(string Name, string? SessionId = null);
 
 /// <param name="Removed">How many policies had the name; 0 is no error.</param>
+[ToJson]
 internal sealed record PolicyUnregisterResult(string Unregistered, int Removed, ScopeName Scope);
 
+[FromJson]
 internal sealed record PolicyListParams(string? SessionId = null);
 
+[ToJson]
 internal sealed record PolicyListResult(ListedPolicy[] Policies, ScopeName Scope);
 
 internal sealed record ListedPolicy(string Name, string Description);
 
 /// <param name="SessionId">For <c>policy.*</c> and <c>proposal.submit</c>; says nothing about the connection.</param>
+[ToJson]
 internal sealed record SessionPolicyOpenResult(string SessionId);
 
+[FromJson]
 internal sealed record SessionPolicyCloseParams(string SessionId);
 
 /// <param name="Closed">False when there was no such session.</param>
+[ToJson]
 internal sealed record SessionPolicyCloseResult(bool Closed);
-
-[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
-    RespectRequiredConstructorParameters = true, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
-[JsonSerializable(typeof(PolicyDefinition)), JsonSerializable(typeof(PolicyRegisterResult))]
-[JsonSerializable(typeof(PolicyUnregisterParams)), JsonSerializable(typeof(PolicyUnregisterResult))]
-[JsonSerializable(typeof(PolicyListParams)), JsonSerializable(typeof(PolicyListResult))]
-[JsonSerializable(typeof(SessionPolicyOpenResult)), JsonSerializable(typeof(NoParams))]
-[JsonSerializable(typeof(SessionPolicyCloseParams)), JsonSerializable(typeof(SessionPolicyCloseResult))]
-internal sealed partial class PolicyMethodsJson : JsonSerializerContext;

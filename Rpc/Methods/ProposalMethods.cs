@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Engine;
@@ -21,7 +22,7 @@ internal static class ProposalMethods
     [
         Method.Waiting("proposal.submit", "{ proposal: { actions, id?, source?, timestamp?, context? }, session_id?, scope? }",
             "Runs a proposal. An action that goes wrong is a result, not an error.",
-            static () => ProposalMethodsJson.Default.ProposalSubmitParams, static () => ProposalMethodsJson.Default.ProposalResult, SubmitAsync,
+            Json.ProposalSubmitParams, Json.ProposalResult, SubmitAsync,
             deadline: static (session, p, standard) => Deadline(p.Proposal, session.Runtime.ReplanConfig, standard, p.IsAsked ? SupervisionLimits.DecisionTimeout : default)),
     ];
 
@@ -75,6 +76,7 @@ internal static class ProposalMethods
 
 /// <param name="SessionId">From <c>session.policy.open</c>.</param>
 /// <param name="Scope">Wins over <paramref name="SessionId"/>.</param>
+[FromJson]
 internal sealed record ProposalSubmitParams(ActionProposal Proposal, string? SessionId = null, ProposalScope? Scope = null)
 {
     /// <summary>Set when it came: the gates are asked first, and one of them may wait for somebody.</summary>
@@ -88,14 +90,3 @@ internal sealed record ProposalScope(
     [property: JsonPropertyName("callerId")] string? CallerId = null,
     [property: JsonPropertyName("tenantId")] string? TenantId = null,
     [property: JsonPropertyName("claims")] RawJson Claims = default);
-
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
-    RespectRequiredConstructorParameters = true, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
-[JsonSerializable(typeof(ProposalSubmitParams)), JsonSerializable(typeof(ProposalResult))]
-[JsonSerializable(typeof(PermissionProposalParams)), JsonSerializable(typeof(PermissionEvaluateParams)), JsonSerializable(typeof(PermissionDecideParams))]
-[JsonSerializable(typeof(AnalysisParams)), JsonSerializable(typeof(Verification)), JsonSerializable(typeof(Dictionary<string, RawJson>))]
-[JsonSerializable(typeof(EquivalentParams)), JsonSerializable(typeof(EquivalenceResult))]
-[JsonSerializable(typeof(OptimizeParams)), JsonSerializable(typeof(OptimizeText)), JsonSerializable(typeof(OptimizeResult))]
-[JsonSerializable(typeof(MonteCarloParams)), JsonSerializable(typeof(TrialReport))]
-[JsonSerializable(typeof(ReplanConfig)), JsonSerializable(typeof(ReplanProposeParams))]
-internal sealed partial class ProposalMethodsJson : JsonSerializerContext;

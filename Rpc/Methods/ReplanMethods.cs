@@ -1,5 +1,6 @@
 using System.Text.Json;
 using CarServer.Rpc.JsonRpc;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Tools;
@@ -14,7 +15,7 @@ internal static class ReplanMethods
     [
         Method.Row("replan.set_config", "{ max_replans?, delay_ms?, verify_before_execute?, replan_on_rejected? }",
             "Whether a proposal that is aborted is followed by another one, which the client is asked for with `replan.propose`.",
-            static () => ProposalMethodsJson.Default.ReplanConfig, static () => ProposalMethodsJson.Default.RawJson, SetConfig),
+            Json.ReplanConfig, Scalar.Raw, SetConfig),
     ];
 
     private static RawJson SetConfig(Call call, ReplanConfig config)
@@ -33,7 +34,7 @@ internal sealed class ClientPlanner(IClientChannel channel) : IPlanner
         string requestId = channel.NextCallbackId();
         CallbackReply reply = await channel.CallAsync(requestId, "replan.propose",
             new ReplanProposeParams(question.Proposal, question.Results, question.Attempt, question.Reason, requestId),
-            ProposalMethodsJson.Default.ReplanProposeParams, TimeSpan.FromMilliseconds(EngineLimits.PlannerMs), abandoned);
+            Json.ReplanProposeParams, TimeSpan.FromMilliseconds(EngineLimits.PlannerMs), abandoned);
         switch (reply.End)
         {
             case CallbackEnd.Replied when reply.Result.IsNull:
@@ -60,7 +61,7 @@ internal sealed class ClientPlanner(IClientChannel channel) : IPlanner
     {
         try
         {
-            return new PlannerAnswer(JsonSerializer.Deserialize(reply.Result.Utf8, ProposalMethodsJson.Default.ActionProposal));
+            return new PlannerAnswer(Json.ActionProposal.Parse(reply.Result.Utf8));
         }
         catch (JsonException wrong)
         {
@@ -69,10 +70,11 @@ internal sealed class ClientPlanner(IClientChannel channel) : IPlanner
     }
 
     private void Cancel(string requestId, string reason) =>
-        channel.Notify("tools.cancel", new ToolCancelParams(requestId, "", reason), ToolExecuteJson.Default.ToolCancelParams);
+        channel.Notify("tools.cancel", new ToolCancelParams(requestId, "", reason), Json.ToolCancelParams);
 }
 
 /// <param name="Proposal">The one that was aborted, as it was understood.</param>
 /// <param name="Reason">What aborted it, or what was wrong with the last answer.</param>
 /// <param name="RequestId">The request's own id once more, as in <c>tools.execute</c>.</param>
+[ToJson]
 internal sealed record ReplanProposeParams(ActionProposal Proposal, IReadOnlyList<ActionResult> Results, uint Attempt, string Reason, string RequestId);

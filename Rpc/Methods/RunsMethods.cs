@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Runs;
@@ -24,28 +25,28 @@ internal static class RunsMethods
     [
         Method.Waiting("runs.start", "{ intent, agent_id?, agent_name?, outcome_description?, idempotency_key? }",
             "Starts a run and makes it this connection's current one.",
-            static () => RunsMethodsJson.Default.StartRunParams, static () => RunsMethodsJson.Default.StartRunResult, StartAsync),
+            Json.StartRunParams, Json.StartRunResult, StartAsync),
         Method.Waiting("runs.complete", CompleteShape,
             "Ends a run with the outcome its harness reports.",
-            static () => RunsMethodsJson.Default.CompleteRunParams, static () => RunsMethodsJson.Default.CompleteRunResult, CompleteAsync),
+            Json.CompleteRunParams, Json.CompleteRunResult, CompleteAsync),
         Method.Waiting("runs.list", "{ agent_id, limit?, before?, status? }",
             "An agent's runs on disk, newest first.",
-            static () => RunsMethodsJson.Default.ListRunsParams, static () => RunsMethodsJson.Default.ListRunsResult, ListAsync),
+            Json.ListRunsParams, Json.ListRunsResult, ListAsync),
         Method.Streaming("runs.get_trace", "{ run_id, cursor?, limit? }",
             "The records of a run on disk, from a position on.",
-            static () => RunsMethodsJson.Default.GetTraceParams, static () => RunsMethodsJson.Default.GetTraceResult, GetTraceAsync),
+            Json.GetTraceParams, Json.GetTraceResult, GetTraceAsync),
         Method.Waiting("runs.record_turns", RecordTurnsShape,
             "Appends turns to a run of the agent this connection is bound to.",
-            static () => RunsMethodsJson.Default.RecordTurnsParams, RecordTurnsRequest.Read, static () => RunsMethodsJson.Default.RecordTurnsResult, RecordTurnsAsync),
+            Json.RecordTurnsParams, RecordTurnsRequest.Read, Json.RecordTurnsResult, RecordTurnsAsync),
         Method.Streaming("runs.subscribe", "{ run_id, cursor? }",
             "The turns of a run so far; each later record comes as runs.trace.event.",
-            static () => RunsMethodsJson.Default.SubscribeParams, static () => RunsMethodsJson.Default.SubscribeResult, SubscribeAsync),
+            Json.SubscribeParams, Json.SubscribeResult, SubscribeAsync),
         Method.Row("runs.unsubscribe", "{ run_id }",
             "Ends this connection's subscription to a run.",
-            static () => RunsMethodsJson.Default.RunIdParams, static () => RunsMethodsJson.Default.UnsubscribeResult, Unsubscribe),
+            Json.RunIdParams, Json.UnsubscribeResult, Unsubscribe),
         Method.Waiting("runs.gc", "{ dry_run? }",
             "Removes the finished runs that are kept no longer, as happens at every start and every hour; with dry_run only tells which.",
-            static () => RunsMethodsJson.Default.CollectRunsParams, static () => RunsMethodsJson.Default.CollectRunsResult, CollectAsync, Access.Host),
+            Json.CollectRunsParams, Json.CollectRunsResult, CollectAsync, Access.Host),
     ];
 
     internal static async Task<StartRunResult> StartAsync(Call call, StartRunParams p)
@@ -84,8 +85,9 @@ internal static class RunsMethods
     {
         if (!call.State.Info.IsPrimary) throw new RefusedException("another daemon is the primary one for this state root: only that one removes runs");
         Collected collected = await call.State.Housekeeping.CollectAsync(p.DryRun, call.Abandoned);
-        IReadOnlyList<RemovedRun> shown = [.. collected.Runs.OrderBy(run => run.AgentId, StringComparer.Ordinal).ThenByDescending(run => run.StartedAt).Take(MaxRemovedShown)];
-        return new CollectRunsResult(p.DryRun, shown, collected.Runs.Count, collected.Journals, collected.Retention.MaxPerAgent, collected.Retention.MaxAgeDays);
+        RemovedRun[] removed = [.. collected.Runs];
+        Array.Sort(removed, static (a, b) => a.AgentId == b.AgentId ? b.StartedAt.CompareTo(a.StartedAt) : string.CompareOrdinal(a.AgentId, b.AgentId));
+        return new CollectRunsResult(p.DryRun, removed[..Math.Min(removed.Length, MaxRemovedShown)], removed.Length, collected.Journals, collected.Retention.MaxPerAgent, collected.Retention.MaxAgeDays);
     }
 
     /// <summary>Without a limit all that there is, however large; with one, a page that fits into a message of usual size.</summary>
@@ -131,28 +133,36 @@ internal static class RunsMethods
     internal static UnsubscribeResult Unsubscribe(Call call, RunIdParams p) => new(p.RunId, call.Session.Subscriptions.Close(p.RunId));
 }
 
+[FromJson]
 internal sealed record StartRunParams(
     string Intent, string? AgentId = null, string? AgentName = null, string? OutcomeDescription = null, string? IdempotencyKey = null);
 
+[ToJson]
 internal sealed record StartRunResult(string RunId, string AgentId);
 
+[FromJson]
 internal sealed record CompleteRunParams(string RunId, AgentOutcome Outcome);
 
+[ToJson]
 internal sealed record CompleteRunResult(string RunId, bool Ok);
 
 /// <param name="Before">The <c>next_before</c> of the page before, or the id of a run in the list.</param>
+[FromJson]
 internal sealed record ListRunsParams(string AgentId, int? Limit = null, string? Before = null, RunStatus? Status = null);
 
 /// <param name="NextBefore">Where to go on. At the end: JSON null with a limit, absent without one.</param>
+[ToJson]
 internal sealed record ListRunsResult(
     string AgentId, IReadOnlyList<RunSummary> Runs,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] RawJson? NextBefore);
 
+[FromJson]
 internal sealed record GetTraceParams(string RunId, long Cursor = 0, int? Limit = null);
 
 /// <param name="Cursor">The position of the first record, as asked for.</param>
 /// <param name="NextCursor">Where to go on. At the end: JSON null with a limit, absent without one.</param>
 /// <param name="NotFound">No such run, or none this caller may read; then nothing else is given.</param>
+[ToJson]
 internal sealed record GetTraceResult(
     string RunId,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? AgentId = null,
@@ -162,6 +172,7 @@ internal sealed record GetTraceResult(
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] bool? NotFound = null);
 
 /// <summary>What the params of <c>runs.record_turns</c> look like. They are read by <see cref="RecordTurnsRequest.Read"/>, which makes no object of a turn.</summary>
+[FromJson]
 internal sealed record RecordTurnsParams(string RunId, IReadOnlyList<TurnParams> Turns);
 
 /// <param name="Count">Turns that were sent. Those over the limit are not in <paramref name="Turns"/>.</param>
@@ -204,38 +215,33 @@ internal sealed record RecordTurnsRequest(string RunId, int Count, TurnBatch Tur
 }
 
 /// <param name="Dropped">Why none was recorded.</param>
+[ToJson]
 internal sealed record RecordTurnsResult(
     string RunId, int BaseIndex, int Count, bool Ok,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] TurnDrop? Dropped = null);
 
 /// <param name="Cursor">Turns that the client has already: the snapshot begins behind them.</param>
+[FromJson]
 internal sealed record SubscribeParams(string RunId, int Cursor = 0);
 
+[FromJson]
 internal sealed record RunIdParams(string RunId);
 
 /// <param name="TurnsSoFar">Turn records, from the cursor that was asked for up to <paramref name="Cursor"/>.</param>
 /// <param name="Cursor">Turns of the run at this moment.</param>
+[ToJson]
 internal sealed record SubscribeResult(string RunId, string AgentId, IReadOnlyList<RawJson> TurnsSoFar, int Cursor, RunStatus Status);
 
+[ToJson]
 internal sealed record UnsubscribeResult(string RunId, bool Removed);
 
+[FromJson]
 internal sealed record CollectRunsParams(bool DryRun = false);
 
 /// <param name="Removed">By agent, the newest first; at most a thousand.</param>
 /// <param name="RemovedCount">All of them.</param>
 /// <param name="JournalsRemoved">Event journals of connections, by the same <paramref name="MaxAgeDays"/>.</param>
 /// <param name="MaxPerAgent">The limit that was applied; 0 or less is none.</param>
+[ToJson]
 internal sealed record CollectRunsResult(
     bool DryRun, IReadOnlyList<RemovedRun> Removed, int RemovedCount, int JournalsRemoved, int MaxPerAgent, int MaxAgeDays);
-
-[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectRequiredConstructorParameters = true,
-    RespectNullableAnnotations = true, AllowOutOfOrderMetadataProperties = true, Converters = [typeof(UtcTime)], AllowDuplicateProperties = false,
-    MaxDepth = RawJsonConverter.MaxDepth)]
-[JsonSerializable(typeof(StartRunParams)), JsonSerializable(typeof(StartRunResult))]
-[JsonSerializable(typeof(CompleteRunParams)), JsonSerializable(typeof(CompleteRunResult))]
-[JsonSerializable(typeof(ListRunsParams)), JsonSerializable(typeof(ListRunsResult))]
-[JsonSerializable(typeof(GetTraceParams)), JsonSerializable(typeof(GetTraceResult))]
-[JsonSerializable(typeof(RecordTurnsParams)), JsonSerializable(typeof(RecordTurnsResult))]
-[JsonSerializable(typeof(RunIdParams)), JsonSerializable(typeof(SubscribeParams)), JsonSerializable(typeof(SubscribeResult)), JsonSerializable(typeof(UnsubscribeResult))]
-[JsonSerializable(typeof(CollectRunsParams)), JsonSerializable(typeof(CollectRunsResult))]
-internal sealed partial class RunsMethodsJson : JsonSerializerContext;

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Sessions;
@@ -12,17 +13,17 @@ internal static class ServerMethods
 {
     public static readonly Method[] Rows =
     [
-        Method.Row("ping", "{}", "Answers \"pong\".", static () => ServerMethodsJson.Default.NoParams, static () => ServerMethodsJson.Default.String, static (_, _) => "pong",
+        Method.Row("ping", "{}", "Answers \"pong\".", Json.NoParams, Scalar.Text, static (_, _) => "pong",
             direct: PingDirect),
 
         Method.Row("server.handshake", "{ protocol_version, client_version? }", "Agrees on the protocol version, for this connection.",
-            static () => ServerMethodsJson.Default.HandshakeParams, static () => ServerMethodsJson.Default.HandshakeResult, Handshake),
+            Json.HandshakeParams, Json.HandshakeResult, Handshake),
 
         Method.Row("server.info", "{}", "Version, process, role, listeners and load of this daemon.",
-            static () => ServerMethodsJson.Default.NoParams, static () => ServerMethodsJson.Default.ServerInfoResult, Info),
+            Json.NoParams, Json.ServerInfoResult, Info),
 
         Method.Row("server.shutdown", "{}", "Stops the daemon in order: clients are told (1001), open runs are marked, everything is flushed.",
-            static () => ServerMethodsJson.Default.NoParams, static () => ServerMethodsJson.Default.ShutdownResult, Shutdown, Access.Host),
+            Json.NoParams, Json.ShutdownResult, Shutdown, Access.Host),
     ];
 
     private static bool PingDirect(ClientSession session, ReadOnlySpan<byte> parameters, ref Answer answer)
@@ -60,19 +61,18 @@ internal static class ServerMethods
     }
 }
 
+[FromJson]
 internal sealed record HandshakeParams(RawJson ProtocolVersion = default, RawJson ClientVersion = default);
 
+[ToJson]
 internal sealed record HandshakeResult(int ProtocolVersion, string ServerVersion, int ClientProtocolVersion);
 
 /// <param name="UptimeSeconds">Seconds, to the millisecond.</param>
 /// <param name="Role"><c>primary</c> or <c>secondary</c> (protocol 1.4).</param>
 /// <param name="ClientId">The id of the connection that asks.</param>
+[ToJson]
 internal sealed record ServerInfoResult(string Name, string Version, int ProtocolVersion, int Pid, DateTime StartedAt, double UptimeSeconds, string Role,
     bool AuthEnabled, string ClientId, int Connections, IReadOnlyList<string> Listeners);
 
+[ToJson]
 internal sealed record ShutdownResult(bool Stopping);
-
-[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
-[JsonSerializable(typeof(NoParams)), JsonSerializable(typeof(string)), JsonSerializable(typeof(HandshakeParams)), JsonSerializable(typeof(HandshakeResult)),
- JsonSerializable(typeof(ServerInfoResult)), JsonSerializable(typeof(ShutdownResult))]
-internal sealed partial class ServerMethodsJson : JsonSerializerContext;

@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Engine;
@@ -14,7 +15,7 @@ internal static class SessionMethods
     public static readonly Method[] Rows =
     [
         Method.Waiting("session.init", "{ tools, policies? }", "Registers tools, and policies as `policy.register` does; all of them or none.",
-            static () => SessionMethodsJson.Default.SessionInitParams, static () => SessionMethodsJson.Default.SessionInitResult, InitAsync),
+            Json.SessionInitParams, Json.SessionInitResult, InitAsync),
     ];
 
     private static Task<SessionInitResult> InitAsync(Call call, SessionInitParams p)
@@ -38,12 +39,9 @@ internal static class SessionMethods
     }
 }
 
+[FromJson]
 internal sealed record SessionInitParams(List<ToolDefinition> Tools, List<PolicyDefinition?>? Policies = null);
 
 /// <param name="SessionId">The connection's own id.</param>
+[ToJson]
 internal sealed record SessionInitResult(string SessionId, int ToolsRegistered, int PoliciesRegistered);
-
-[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
-    RespectRequiredConstructorParameters = true, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
-[JsonSerializable(typeof(SessionInitParams)), JsonSerializable(typeof(SessionInitResult))]
-internal sealed partial class SessionMethodsJson : JsonSerializerContext;

@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.State.Sessions;
 
@@ -12,15 +13,15 @@ internal static class StateMethods
     public static readonly Method[] Rows =
     [
         Method.Row("state.get", "{ key, tenant_id? }", "The value of a key, or null.",
-            static () => StateMethodsJson.Default.StateKeyParams, static () => StateMethodsJson.Default.RawJson, Get, direct: GetDirect),
+            Json.StateKeyParams, Scalar.Raw, Get, direct: GetDirect),
         Method.Row("state.set", "{ key, value?, tenant_id? }", "Writes a key; a missing value is null.",
-            static () => StateMethodsJson.Default.StateSetParams, static () => StateMethodsJson.Default.String, Set, direct: SetDirect),
+            Json.StateSetParams, Scalar.Text, Set, direct: SetDirect),
         Method.Row("state.exists", "{ key, tenant_id? }", "Whether a key is there, even with the value null.",
-            static () => StateMethodsJson.Default.StateKeyParams, static () => StateMethodsJson.Default.Boolean, Exists),
+            Json.StateKeyParams, Scalar.Boolean, Exists),
         Method.Row("state.keys", "{ tenant_id? }", "All keys, sorted.",
-            static () => StateMethodsJson.Default.StateTenantParams, static () => StateMethodsJson.Default.StringArray, Keys),
+            Json.StateTenantParams, Json.ListOfText, Keys),
         Method.Row("state.snapshot", "{ tenant_id? }", "All keys with their values.",
-            static () => StateMethodsJson.Default.StateTenantParams, static () => StateMethodsJson.Default.DictionaryStringRawJson, Snapshot),
+            Json.StateTenantParams, Json.MapOfRaw, Snapshot),
     ];
 
     internal static RawJson Get(Call call, StateKeyParams p) =>
@@ -102,15 +103,11 @@ internal readonly ref struct StateOperation
 }
 
 /// <param name="TenantId">Whose state; blank or absent for nobody's.</param>
+[FromJson]
 internal sealed record StateKeyParams(string Key, string? TenantId = null);
 
+[FromJson]
 internal sealed record StateSetParams(string Key, RawJson Value = default, string? TenantId = null);
 
+[FromJson]
 internal sealed record StateTenantParams(string? TenantId = null);
-
-[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
-    RespectRequiredConstructorParameters = true, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
-[JsonSerializable(typeof(StateKeyParams)), JsonSerializable(typeof(StateSetParams)), JsonSerializable(typeof(StateTenantParams))]
-[JsonSerializable(typeof(RawJson)), JsonSerializable(typeof(string)), JsonSerializable(typeof(bool)), JsonSerializable(typeof(string[]))]
-[JsonSerializable(typeof(Dictionary<string, RawJson>))]
-internal sealed partial class StateMethodsJson : JsonSerializerContext;

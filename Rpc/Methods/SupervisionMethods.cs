@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
+using CarServer.RunStore.Contracts;
 using CarServer.State.Supervision;
 
 namespace CarServer.Rpc.Methods;
@@ -11,14 +12,14 @@ internal static class SupervisionMethods
     [
         Method.Row("supervision.subscribe", "{ filter?: { tools?, sessions?, min_reversibility? } }",
             "From now on proposals that pass the filter wait until somebody decides; sends `supervision.intent` for each.",
-            static () => PermissionMethodsJson.Default.SuperviseParams, static () => PermissionMethodsJson.Default.SuperviseResult, Subscribe, Access.Host),
+            Json.SuperviseParams, Json.SuperviseResult, Subscribe, Access.Host),
         Method.Row("supervision.unsubscribe", "{}", "Stops supervising; what waits goes on waiting for others, or for its time.",
-            static () => PermissionMethodsJson.Default.NoParams, static () => PermissionMethodsJson.Default.SuperviseEndResult,
+            Json.NoParams, Json.SuperviseEndResult,
             static (call, _) => new(false, call.State.Supervision.Unsubscribe(call.Session)), Access.Host),
         Method.Row("supervision.pending", "{}", "The proposals that wait for a decision, oldest first.",
-            static () => PermissionMethodsJson.Default.NoParams, static () => IntentJson.Default.PendingIntents, static (call, _) => call.State.Supervision.Pending(), Access.Host),
+            Json.NoParams, Json.PendingIntents, static (call, _) => call.State.Supervision.Pending(), Access.Host),
         Method.Row("supervision.decide", "{ intent_id, decision: { kind, reason? } }", "Decides on one: `allow`, or, with a reason, `deny` or `escalate`. The first decision counts.",
-            static () => PermissionMethodsJson.Default.SupervisionDecideParams, static () => PermissionMethodsJson.Default.SupervisionDecideResult, Decide, Access.Host),
+            Json.SupervisionDecideParams, Json.SupervisionDecideResult, Decide, Access.Host),
     ];
 
     private static SuperviseResult Subscribe(Call call, SuperviseParams p)
@@ -34,15 +35,20 @@ internal static class SupervisionMethods
     }
 }
 
+[FromJson]
 internal sealed record SuperviseParams(SupervisionFilter? Filter = null);
 
 /// <param name="Supervisors">How many connections supervise now, this one included.</param>
+[ToJson]
 internal sealed record SuperviseResult(bool Subscribed, long DecisionTimeoutMs, int Supervisors);
 
+[ToJson]
 internal sealed record SuperviseEndResult(bool Subscribed, bool WasSubscribed);
 
+[FromJson]
 internal sealed record SupervisionDecideParams(string IntentId, SupervisionDecision Decision);
 
 internal sealed record SupervisionDecision([property: JsonConverter(typeof(SupervisionWord))] string Kind, string? Reason = null);
 
+[ToJson]
 internal sealed record SupervisionDecideResult(bool Decided);

@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Tools;
@@ -13,17 +14,17 @@ internal static class ToolsMethods
     [
         Method.Waiting("tools.register", "[ { name, description?, parameters?, returns?, idempotent?, cache_ttl_secs?, rate_limit? }, … ]",
             "Registers tools that this client runs; all of them or none.",
-            static () => ToolsMethodsJson.Default.ListToolDefinition, static () => ToolsMethodsJson.Default.Int32, RegisterAsync),
+            Json.ListOfToolDefinition, Scalar.Int32, RegisterAsync),
         Method.Waiting("tools.list", "{}", "The registered tools, sorted by name.",
-            static () => ToolsMethodsJson.Default.NoParams, static () => ToolsMethodsJson.Default.ToolsListResult, ListAsync),
+            Json.NoParams, Json.ToolsListResult, ListAsync),
         Method.Waiting("tools.unregister", "{ name }", "Takes a tool back; an unknown name is no error.",
-            static () => ToolsMethodsJson.Default.ToolsUnregisterParams, static () => ToolsMethodsJson.Default.ToolsUnregisterResult, UnregisterAsync),
+            Json.ToolsUnregisterParams, Json.ToolsUnregisterResult, UnregisterAsync),
         Method.Row("tools.poll", "{ handle }", "What a detached tool has brought so far, or null for an unknown handle.",
-            static () => ToolsMethodsJson.Default.ToolHandleParams, static () => ToolsMethodsJson.Default.RawJson, Poll),
+            Json.ToolHandleParams, Scalar.Raw, Poll),
         Method.Row("tools.cancel", "{ handle }", "Ends a detached tool.",
-            static () => ToolsMethodsJson.Default.ToolHandleParams, static () => ToolsMethodsJson.Default.ToolsCancelResult, Cancel),
+            Json.ToolHandleParams, Json.ToolsCancelResult, Cancel),
         Method.Row("tools.stream.subscribe", "{}", "Follows detached tools as they go on; a second time is as good.",
-            static () => ToolsMethodsJson.Default.NoParams, static () => ToolsMethodsJson.Default.ToolsSubscribeResult, Subscribe),
+            Json.NoParams, Json.ToolsSubscribeResult, Subscribe),
     ];
 
     private static Task<int> RegisterAsync(Call call, List<ToolDefinition> definitions)
@@ -54,22 +55,21 @@ internal static class ToolsMethods
     private static ToolsSubscribeResult Subscribe(Call call, NoParams _) => new(Subscribed: true);
 }
 
+[ToJson]
 internal sealed record ToolsListResult(ToolDefinition[] Tools, int Count);
 
+[FromJson]
 internal sealed record ToolsUnregisterParams(string Name);
 
 /// <param name="Removed">1, or 0 when there was no such tool.</param>
+[ToJson]
 internal sealed record ToolsUnregisterResult(string Unregistered, int Removed);
 
+[FromJson]
 internal sealed record ToolHandleParams(string Handle);
 
+[ToJson]
 internal sealed record ToolsCancelResult(bool Cancelled);
 
+[ToJson]
 internal sealed record ToolsSubscribeResult(bool Subscribed);
-
-[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, RespectNullableAnnotations = true,
-    RespectRequiredConstructorParameters = true, AllowDuplicateProperties = false, MaxDepth = RawJsonConverter.MaxDepth)]
-[JsonSerializable(typeof(List<ToolDefinition>)), JsonSerializable(typeof(int)), JsonSerializable(typeof(NoParams))]
-[JsonSerializable(typeof(ToolsListResult)), JsonSerializable(typeof(ToolsUnregisterParams)), JsonSerializable(typeof(ToolsUnregisterResult))]
-[JsonSerializable(typeof(ToolHandleParams)), JsonSerializable(typeof(ToolsCancelResult)), JsonSerializable(typeof(ToolsSubscribeResult)), JsonSerializable(typeof(RawJson))]
-internal sealed partial class ToolsMethodsJson : JsonSerializerContext;

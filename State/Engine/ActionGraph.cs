@@ -67,7 +67,9 @@ internal sealed record ActionGraph(IReadOnlyList<int[]> Levels, IReadOnlyList<in
         var placed = new bool[waitsFor.Length];
         var broken = new List<int>();
         int smallestLeft = 0;
-        List<int> ready = [.. Enumerable.Range(0, waitsFor.Length).Where(i => waitsFor[i] == 0)];
+        var ready = new List<int>();
+        for (int i = 0; i < waitsFor.Length; i++)
+            if (waitsFor[i] == 0) ready.Add(i);
         for (int left = waitsFor.Length; left > 0; left -= levels[^1].Length)
         {
             if (ready.Count == 0)

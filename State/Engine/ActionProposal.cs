@@ -1,6 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 
 namespace CarServer.State.Engine;
@@ -10,6 +11,7 @@ namespace CarServer.State.Engine;
 /// Properties have setters because the JSON source generator loses the defaults of <c>init</c> properties, and
 /// attributes instead of <c>required</c>, which makes the serializer read every object twice. Nobody sets them after parsing.
 /// </remarks>
+[FromJson]
 internal sealed record ActionProposal
 {
     /// <summary>Twelve hex digits when the client gave none.</summary>

@@ -3,7 +3,6 @@ using CarServer.RunStore;
 
 namespace CarServer.State.Engine;
 
-[JsonConverter(typeof(SnakeCaseEnum<ActionStatus>))]
 internal enum ActionStatus
 {
     Proposed, Validated,

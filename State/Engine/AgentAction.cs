@@ -5,11 +5,9 @@ using CarServer.RunStore;
 
 namespace CarServer.State.Engine;
 
-[JsonConverter(typeof(SnakeCaseEnum<ActionType>))]
 internal enum ActionType { ToolCall, StateWrite, StateRead, Assertion }
 
 /// <summary>What a rejected or failed action means for the rest of its proposal (table in protocol 10.3).</summary>
-[JsonConverter(typeof(SnakeCaseEnum<FailureBehavior>))]
 internal enum FailureBehavior
 {
     /// <summary>The rest is skipped; a failure (not a rejection) also rolls the state back.</summary>
@@ -20,14 +18,11 @@ internal enum FailureBehavior
     Skip,
 }
 
-[JsonConverter(typeof(SnakeCaseEnum<InvocationMode>))]
 internal enum InvocationMode { OneShot, Streaming, LongRunning }
 
 /// <summary>What the proposer declares about undoing an action; never enforced.</summary>
-[JsonConverter(typeof(SnakeCaseEnum<Reversibility>))]
 internal enum Reversibility { Reversible, Compensable, Irreversible }
 
-[JsonConverter(typeof(SnakeCaseEnum<CompensationType>))]
 internal enum CompensationType { Tool, ActionRef }
 
 /// <summary>How an action says it could be undone: by a tool, or by another action of the proposal. Carried, never run.</summary>

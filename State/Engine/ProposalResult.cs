@@ -1,8 +1,10 @@
 using System.Text.Json.Serialization;
+using CarServer.RunStore.Contracts;
 
 namespace CarServer.State.Engine;
 
 /// <summary>How a proposal ended: one result per action, in the order of the actions.</summary>
+[ToJson]
 internal sealed record ProposalResult(string ProposalId, IReadOnlyList<ActionResult> Results, CostSummary Cost)
 {
     /// <summary>What aborted it, in words; null when nothing did. Not for the wire: the results tell.</summary>

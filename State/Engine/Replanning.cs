@@ -1,3 +1,4 @@
+using CarServer.RunStore.Contracts;
 using CarServer.State.Engine.Analysis;
 using CarServer.State.Events;
 
@@ -8,6 +9,7 @@ namespace CarServer.State.Engine;
 /// <param name="DelayMs">Between the rollback and the question.</param>
 /// <param name="VerifyBeforeExecute">A plan with errors is not run, and counts as one.</param>
 /// <param name="ReplanOnRejected">A rejected action that aborts does so like a failed one: the state is rolled back, and another plan asked for.</param>
+[FromJson]
 internal sealed record ReplanConfig(uint MaxReplans = 0, ulong DelayMs = 0, bool VerifyBeforeExecute = true, bool ReplanOnRejected = false)
 {
     /// <exception cref="RefusedException">A number beyond its limit.</exception>

@@ -98,9 +98,10 @@ internal sealed class StateStore
     {
         lock (_lock)
         {
-            return TryMap(tenant, out Dictionary<string, Entry>? map)
-                ? map.ToDictionary(pair => pair.Key, pair => pair.Value.Value, StringComparer.Ordinal)
-                : [];
+            if (!TryMap(tenant, out Dictionary<string, Entry>? map)) return [];
+            var copy = new Dictionary<string, RawJson>(map.Count, StringComparer.Ordinal);
+            foreach ((string key, Entry entry) in map) copy.Add(key, entry.Value);
+            return copy;
         }
     }
 

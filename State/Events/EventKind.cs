@@ -5,7 +5,6 @@ using CarServer.RunStore;
 namespace CarServer.State.Events;
 
 /// <summary>The kinds of events: those of the protocol's baseline, then those of later versions (12.2). Readers of a journal must expect kinds they do not know.</summary>
-[JsonConverter(typeof(SnakeCaseEnum<EventKind>))]
 internal enum EventKind
 {
     ProposalReceived, ActionValidated, ActionRejected, ActionExecuting, ActionSucceeded, ActionFailed, ActionSkipped, ActionRetrying,
@@ -24,7 +23,7 @@ internal enum EventKind
 internal static class EventKinds
 {
     private static readonly JsonEncodedText[] Words =
-        [.. Enum.GetValues<EventKind>().Select(kind => JsonEncodedText.Encode(JsonNamingPolicy.SnakeCaseLower.ConvertName(kind.ToString())))];
+        Array.ConvertAll(Enum.GetNames<EventKind>(), static name => JsonEncodedText.Encode(JsonNamingPolicy.SnakeCaseLower.ConvertName(name)));
 
     /// <summary>The kind as the wire and the journal spell it.</summary>
     public static JsonEncodedText Word(this EventKind kind) => Words[(int)kind];

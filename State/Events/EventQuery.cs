@@ -1,4 +1,5 @@
 using System.Text.Json;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 
 namespace CarServer.State.Events;
@@ -9,6 +10,7 @@ namespace CarServer.State.Events;
 /// <param name="Until">Before this moment.</param>
 /// <param name="DataMatches">Each is a member of <c>data</c> and has this text; a value that is no string is compared as compact JSON.</param>
 /// <param name="Limit">So many at most; 0 for all.</param>
+[FromJson]
 internal sealed record EventQuery(
     IReadOnlyList<string>? Kinds = null, string? ActionId = null, string? ProposalId = null, DateTime? Since = null, DateTime? Until = null,
     IReadOnlyDictionary<string, string>? DataMatches = null, int Limit = 0)

@@ -16,7 +16,7 @@ internal ref struct EventText(Span<byte> target)
 
     /// <summary>Where text can be copied as it is: what JSON escapes is in no identifier, path or word.</summary>
     private static readonly SearchValues<char> Plain =
-        SearchValues.Create([.. Enumerable.Range(' ', '~' - ' ' + 1).Select(static code => (char)code).Where(static c => c is not ('"' or '\\'))]);
+        SearchValues.Create(" !#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]^_`abcdefghijklmnopqrstuvwxyz{|}~");
 
     private readonly Span<byte> _target = target;
 

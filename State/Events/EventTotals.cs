@@ -33,8 +33,15 @@ internal sealed class EventTotals
     }
 
     /// <summary>The dearest first.</summary>
-    public AgentCost[] Agents =>
-        _agents is null ? [] : [.. _agents.Values.OrderByDescending(agent => agent.CostUsd).ThenBy(agent => agent.Agent, StringComparer.Ordinal)];
+    public AgentCost[] Agents
+    {
+        get
+        {
+            AgentCost[] agents = _agents is null ? [] : [.. _agents.Values];
+            Array.Sort(agents, static (a, b) => a.CostUsd == b.CostUsd ? string.CompareOrdinal(a.Agent, b.Agent) : b.CostUsd.CompareTo(a.CostUsd));
+            return agents;
+        }
+    }
 
     public void Add(EventKind kind, ReadOnlySpan<EventField> data)
     {

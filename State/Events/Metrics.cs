@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 
 namespace CarServer.State.Events;
@@ -13,6 +14,7 @@ namespace CarServer.State.Events;
 /// <param name="CostUsd">Of the events in memory now.</param>
 /// <param name="CumulativeCostUsd">Of all there ever were in this session. So are all counts.</param>
 /// <param name="AvgLatencyMs">Of the actions that were dispatched.</param>
+[ToJson]
 internal sealed record MetricsSummary(
     int TotalEvents, long ActionsSucceeded, long ActionsFailed, long ActionsRejected, double SuccessRate, double ErrorRate,
     double CostUsd, double CumulativeCostUsd, long TokensIn, long TokensOut, double AvgLatencyMs, long ApprovalsRecorded, long PermissionDecisions,
@@ -55,6 +57,7 @@ internal sealed record MetricsSummary(
 
 /// <summary>What is too much (protocol 12.3). Null: nothing is.</summary>
 /// <param name="MinActions">With fewer actions that succeeded or failed, no rate of errors is high.</param>
+[FromJson]
 internal sealed record AlertThresholds(
     double? MaxCostUsd = null, double? MaxErrorRate = null, double? MaxAvgLatencyMs = null, long? MaxGoalsUngrounded = null, long MinActions = AlertThresholds.DefaultMinActions)
 {
@@ -88,5 +91,4 @@ internal sealed record AlertThresholds(
 
 internal sealed record MetricsAlert(AlertKind Kind, string Message, double Observed, double Threshold);
 
-[JsonConverter(typeof(SnakeCaseEnum<AlertKind>))]
 internal enum AlertKind { CostOverage, ErrorRate, Latency, GoalUngrounded }

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 
 namespace CarServer.State.Permissions;
@@ -53,6 +54,7 @@ internal sealed record PostureOverride(
 }
 
 /// <summary>The postures of all agents: the file, and the answer of most methods.</summary>
+[FromJson, ToJson]
 internal sealed record AgentPostures(Posture Default, IReadOnlyDictionary<string, PostureOverride> Agents)
 {
     public static AgentPostures Initial { get; } = new(Posture.Of(PresetWord.Balanced), new Dictionary<string, PostureOverride>());
@@ -92,7 +94,7 @@ internal sealed class AgentPermissions(string path, bool mayWrite)
             PrivateFiles.TightenFile(path);
             byte[] content = File.ReadAllBytes(path);
             AgentPostures? read = last is not null && content.AsSpan().SequenceEqual(last.Content) ? last.Postures
-                : JsonSerializer.Deserialize(content, PermissionJson.Default.AgentPostures);
+                : Json.AgentPostures.Parse(content);
             if (read is null || read.Agents.Values.Contains(null)) throw new JsonException();
             Volatile.Write(ref _last, new Reading(read, content, changed, now));
             return read;
@@ -137,7 +139,7 @@ internal sealed class AgentPermissions(string path, bool mayWrite)
         lock (_changing)
         {
             AgentPostures changed = change(Read());
-            byte[] content = JsonSerializer.SerializeToUtf8Bytes(changed, PermissionJson.Default.AgentPostures);
+            byte[] content = Json.AgentPostures.ToUtf8(changed);
             try
             {
                 PrivateFiles.Replace(path, content, durable: true);

@@ -3,6 +3,7 @@ using System.Text.Json;
 using CarServer.RunStore;
 using Microsoft.Extensions.Logging;
 using Microsoft.Win32.SafeHandles;
+using CarServer.RunStore.Contracts;
 
 namespace CarServer.State.Permissions;
 
@@ -50,7 +51,7 @@ internal sealed class ApprovalLedger(string path, Appender appender, bool mayWri
     public async Task DecideAsync(ApprovalRecord record)
     {
         if (!mayWrite) throw new RefusedException("another daemon is primary for this state root: decisions are taken there");
-        byte[] line = [.. JsonSerializer.SerializeToUtf8Bytes(record, PermissionJson.Default.ApprovalRecord), (byte)'\n'];
+        byte[] line = [.. Json.ApprovalRecord.ToUtf8(record), (byte)'\n'];
         if (line.Length > PermissionLimits.MaxLineBytes) throw new RefusedException($"a decision may have at most {PermissionLimits.MaxLineBytes} bytes, this one has {line.Length}", Refusal.Invalid);
         await _deciding.WaitAsync();
         try
@@ -150,7 +151,7 @@ internal sealed class ApprovalLedger(string path, Appender appender, bool mayWri
         {
             try
             {
-                return JsonSerializer.Deserialize(line, PermissionJson.Default.ApprovalLine) is { } parsed && Fingerprint.IsOne(parsed.Fingerprint) ? parsed : null;
+                return Json.ApprovalLine.Parse(line) is { } parsed && Fingerprint.IsOne(parsed.Fingerprint) ? parsed : null;
             }
             catch (JsonException)
             {

@@ -314,7 +314,7 @@ internal sealed class Run
         for (int i = 0; i < records.Count; i++)
         {
             var happened = new RunTraceEvent(RunId, AgentId, RawJson.FromCompact(records[i].ToArray()), _count + (i + 1) * step, status);
-            encoder.Encode(piece, RunTraceEvent.Method, happened, RunTraceJson.Default.RunTraceEvent);
+            encoder.Encode(piece, RunTraceEvent.Method, happened, Json.RunTraceEvent);
             if (piece.WrittenCount < RunLimits.MaxPieceBytes && i + 1 < records.Count) continue;
             foreach (RunSubscriber subscriber in subscribers) subscriber.Offer(piece.WrittenMemory);
             piece = new ArrayBufferWriter<byte>();
@@ -342,7 +342,6 @@ internal sealed class Run
 }
 
 /// <summary>Why turns were not recorded, in the protocol's words (13.7).</summary>
-[JsonConverter(typeof(SnakeCaseEnum<TurnDrop>))]
 internal enum TurnDrop { RunNotFound, RunTerminal, RunTurnLimit, TurnTooLarge }
 
 /// <param name="BaseIndex">Index of the first recorded turn.</param>

@@ -127,7 +127,7 @@ internal sealed class RunSubscriber(Run run, RunSubscriptions owner, IClientChan
         (int cursor, RunStatus status) = run.Position;
         lock (_sending)
         {
-            if (!_stopped) channel.Notify(RunTraceLagged.Method, new RunTraceLagged(run.RunId, cursor, status, subscribed), RunTraceJson.Default.RunTraceLagged);
+            if (!_stopped) channel.Notify(RunTraceLagged.Method, new RunTraceLagged(run.RunId, cursor, status, subscribed), Json.RunTraceLagged);
         }
     }
 }

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Analysis;
@@ -97,7 +98,7 @@ internal sealed class TrajectoryReader(RunCatalog catalog, TimeProvider clock)
     {
         try
         {
-            return JsonSerializer.Deserialize(line, RunRecordJson.Default.RunTurn);
+            return Json.RunTurn.Parse(line);
         }
         catch (JsonException)
         {

@@ -1,5 +1,5 @@
 using System.Buffers;
-using System.Text.Json.Serialization.Metadata;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 
 namespace CarServer.State.Sessions;
@@ -12,10 +12,10 @@ internal interface IClientChannel
     bool IsClosed { get; }
 
     /// <summary>Sends a notification. Dropped when the connection is closed.</summary>
-    void Notify<T>(string method, T parameters, JsonTypeInfo<T> type);
+    void Notify<T>(string method, T parameters, IWrites<T> contract);
 
     /// <summary>Appends a notification in the form in which <see cref="Send"/> takes it: made once, for any number of clients on any channel.</summary>
-    void Encode<T>(IBufferWriter<byte> output, string method, T parameters, JsonTypeInfo<T> type);
+    void Encode<T>(IBufferWriter<byte> output, string method, T parameters, IWrites<T> contract);
 
     /// <summary>Sends encoded notifications in this order. False: the connection is closed.</summary>
     bool Send(ReadOnlySpan<ReadOnlyMemory<byte>> encoded);
@@ -33,7 +33,7 @@ internal interface IClientChannel
     /// <param name="callbackId">From <see cref="NextCallbackId"/>; the reply is matched by it. A late reply is dropped.</param>
     /// <param name="abandoned">Ends the wait with <see cref="CallbackEnd.Abandoned"/>.</param>
     /// <remarks>Never throws for what the client does: that is what <see cref="CallbackReply"/> is for.</remarks>
-    Task<CallbackReply> CallAsync<T>(string callbackId, string method, T parameters, JsonTypeInfo<T> type, TimeSpan budget, CancellationToken abandoned);
+    Task<CallbackReply> CallAsync<T>(string callbackId, string method, T parameters, IWrites<T> contract, TimeSpan budget, CancellationToken abandoned);
 }
 
 /// <summary>How a callback to the client ended.</summary>

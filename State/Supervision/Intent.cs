@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Policies;
@@ -11,6 +12,7 @@ namespace CarServer.State.Supervision;
 /// <param name="SessionId">Of the policy session it came in.</param>
 /// <param name="ClientId">Of the connection it came on.</param>
 /// <param name="Reversibility">The worst of its actions.</param>
+[ToJson]
 internal sealed record Intent(
     string Id, string ProposalId, string Source,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? SessionId,
@@ -76,8 +78,5 @@ internal sealed record IntentScope(
     [property: JsonPropertyName("tenantId"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] string? TenantId);
 
 /// <param name="Intents">Oldest first.</param>
+[ToJson]
 internal sealed record PendingIntents(IReadOnlyList<Intent> Intents);
-
-[JsonSourceGenerationOptions(GenerationMode = JsonSourceGenerationMode.Metadata, PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]
-[JsonSerializable(typeof(PendingIntents)), JsonSerializable(typeof(Intent))]
-internal sealed partial class IntentJson : JsonSerializerContext;

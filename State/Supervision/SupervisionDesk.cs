@@ -122,7 +122,7 @@ internal sealed class SupervisionDesk(TimeProvider clock)
                 return new SupervisionOutcome(SupervisionOutcome.TooMany, $"{SupervisionLimits.MaxPending} proposals wait for a decision already, which is the limit");
             _pending.Add(waiting);
         }
-        foreach (Supervisor one in supervisors) one.Session.Channel.Notify("supervision.intent", intent, IntentJson.Default.Intent);
+        foreach (Supervisor one in supervisors) one.Session.Channel.Notify("supervision.intent", intent, Json.Intent);
         return await DecisionAsync(waiting, abandoned);
     }
 

@@ -1,9 +1,10 @@
+using System.Text;
 using CarServer.Rpc.Methods;
 using CarServer.RunStore;
+using CarServer.RunStore.Contracts;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Analysis;
 using CarServer.State.Engine.Tools;
-using System.Text.Json;
 
 namespace CarServer.Tests.Bench;
 
@@ -25,7 +26,7 @@ internal static class AnalysisCases
             1 => $$"""{"id":"a{{i}}","type":"tool_call","tool":"t","parameters":{"n":{{i}} },"state_dependencies":["k{{i - 1}}"],"expected_effects":{"k{{i}}":1} }""",
             _ => $$"""{"id":"a{{i}}","type":"assertion","parameters":{"key":"k{{i - 2}}","value":{{i - 2}} },"state_dependencies":["k{{i - 1}}"],"preconditions":[{"key":"k{{i - 1}}","value":1}] }""",
         }));
-        return JsonSerializer.Deserialize($$"""{"id":"p","actions":[{{text}}]}""", ProposalMethodsJson.Default.ActionProposal)!;
+        return Json.ActionProposal.Parse(Encoding.UTF8.GetBytes($$"""{"id":"p","actions":[{{text}}]}"""))!;
     }
 
     private static Measure Verify(int actions, int times)

@@ -1,9 +1,9 @@
 using System.Buffers;
 using System.Text.Json;
-using System.Text.Json.Serialization.Metadata;
 using CarServer.Rpc.JsonRpc;
 using CarServer.Rpc.Methods;
 using CarServer.Rpc.WebSocket;
+using CarServer.RunStore.Contracts;
 using CarServer.State;
 using CarServer.State.Sessions;
 using CarServer.Tests.Support;
@@ -123,14 +123,14 @@ internal sealed class DispatchCases : IAsyncDisposable
 
     private sealed class NoClient : IClientChannel
     {
-        public void Encode<T>(IBufferWriter<byte> output, string method, T parameters, JsonTypeInfo<T> type) { }
+        public void Encode<T>(IBufferWriter<byte> output, string method, T parameters, IWrites<T> contract) { }
         public bool Send(ReadOnlySpan<ReadOnlyMemory<byte>> encoded) => false;
         public Task<bool> RoomAsync() => Task.FromResult(false);
         public long Taken => 0;
         public bool IsClosed => false;
-        public void Notify<T>(string method, T parameters, JsonTypeInfo<T> type) { }
+        public void Notify<T>(string method, T parameters, IWrites<T> contract) { }
         public string NextCallbackId() => "cb-1";
-        public Task<CallbackReply> CallAsync<T>(string callbackId, string method, T parameters, JsonTypeInfo<T> type, TimeSpan budget, CancellationToken abandoned) =>
+        public Task<CallbackReply> CallAsync<T>(string callbackId, string method, T parameters, IWrites<T> contract, TimeSpan budget, CancellationToken abandoned) =>
             Task.FromResult(new CallbackReply(CallbackEnd.NotSent));
     }
 }

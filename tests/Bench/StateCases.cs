@@ -10,6 +10,7 @@ using CarServer.State.Runs;
 using CarServer.Tests.Support;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Win32.SafeHandles;
+using CarServer.RunStore.Contracts;
 
 namespace CarServer.Tests.Bench;
 
@@ -89,11 +90,11 @@ internal static class StateCases
 
     private static void Submit(Runtime runtime, Appender appender)
     {
-        ActionProposal parsed = JsonSerializer.Deserialize(Writes, ProposalMethodsJson.Default.ActionProposal)!;
+        ActionProposal parsed = Json.ActionProposal.Parse(Writes)!;
         ProposalResult result = runtime.SubmitAsync(parsed, null, CancellationToken.None).GetAwaiter().GetResult();
         if (result.Results[^1].Status != ActionStatus.Succeeded) throw new InvalidOperationException(result.Results[^1].Error);
         Encoded.ResetWrittenCount();
-        using (var writer = new Utf8JsonWriter(Encoded)) JsonSerializer.Serialize(writer, result, ProposalMethodsJson.Default.ProposalResult);
+        using (var writer = new Utf8JsonWriter(Encoded)) Json.ProposalResult.WriteAll(writer, result);
         appender.FlushAsync().GetAwaiter().GetResult();
     }
 

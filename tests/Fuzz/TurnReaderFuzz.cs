@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using CarServer.Rpc.Methods;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.Tests.Support;
 
@@ -47,7 +48,7 @@ public sealed class TurnReaderFuzz
     {
         try
         {
-            RecordTurnsParams made = JsonSerializer.Deserialize(json, RunsMethodsJson.Default.RecordTurnsParams)!;
+            RecordTurnsParams made = Json.RecordTurnsParams.Parse(json)!;
             if (made.Turns.Contains(null!)) return "refused";
             byte[]?[] bodies = [.. made.Turns.Select(turn => TurnLine.TryEncodeBody(turn.ToTurn()))];
             return string.Join('\n', bodies.OfType<byte[]>().Select(Encoding.UTF8.GetString)) + (bodies.Contains(null) ? "\ntoo large" : "");

@@ -1,7 +1,7 @@
 using System.Buffers;
-using System.Text.Json.Serialization.Metadata;
 using System.Text.Json;
 using System.Text;
+using CarServer.RunStore.Contracts;
 using CarServer.State.Sessions;
 
 namespace CarServer.Tests.Support;
@@ -18,13 +18,13 @@ internal sealed class FakeChannel : IClientChannel
     public List<string> Notified { get; } = [];
     public TimeSpan LastBudget { get; private set; }
 
-    public void Notify<T>(string method, T parameters, JsonTypeInfo<T> type) => Notified.Add(Text(method, parameters, type));
+    public void Notify<T>(string method, T parameters, IWrites<T> contract) => Notified.Add(Text(method, parameters, contract));
 
     public string NextCallbackId() => $"cb-{++_callbacks}";
 
-    public Task<CallbackReply> CallAsync<T>(string callbackId, string method, T parameters, JsonTypeInfo<T> type, TimeSpan budget, CancellationToken abandoned)
+    public Task<CallbackReply> CallAsync<T>(string callbackId, string method, T parameters, IWrites<T> contract, TimeSpan budget, CancellationToken abandoned)
     {
-        Sent.Add(callbackId + " " + Text(method, parameters, type));
+        Sent.Add(callbackId + " " + Text(method, parameters, contract));
         LastBudget = budget;
         if (Reply is { } reply) return Task.FromResult(reply);
         var waiting = new TaskCompletionSource<CallbackReply>();
@@ -47,10 +47,10 @@ internal sealed class FakeChannel : IClientChannel
     /// <summary>Completed with false: gone. Pending: the client does not read.</summary>
     public Task<bool> Room { get; set; } = Task.FromResult(true);
 
-    public void Encode<T>(IBufferWriter<byte> output, string method, T parameters, JsonTypeInfo<T> type)
+    public void Encode<T>(IBufferWriter<byte> output, string method, T parameters, IWrites<T> contract)
     {
         Encoded++;
-        output.Write(Encoding.UTF8.GetBytes(Text(method, parameters, type) + "\n"));
+        output.Write(Encoding.UTF8.GetBytes(Text(method, parameters, contract) + "\n"));
     }
 
     public bool Send(ReadOnlySpan<ReadOnlyMemory<byte>> encoded)
@@ -67,6 +67,6 @@ internal sealed class FakeChannel : IClientChannel
 
     public Task<bool> RoomAsync() => Room;
 
-    private static string Text<T>(string method, T parameters, JsonTypeInfo<T> type) =>
-        method + " " + Encoding.UTF8.GetString(JsonSerializer.SerializeToUtf8Bytes(parameters, type));
+    private static string Text<T>(string method, T parameters, IWrites<T> contract) =>
+        method + " " + contract.Text(parameters);
 }

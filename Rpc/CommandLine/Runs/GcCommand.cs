@@ -17,7 +17,7 @@ internal static class GcCommand
         {
             RawJson said = await client.CallAsync("runs.gc", RawJson.Parse(parsed.GetValue(dryRun) ? """{"dry_run":true}""" : "{}"), deadline);
             if (parsed.GetValue(json)) surroundings.PrintLine(IndentedJson.From(said));
-            else Print(new Screen(surroundings), RunsWire.Read("runs.gc", said, RunsWire.Default.CollectedRuns));
+            else Print(new Screen(surroundings), RunsWire.Read("runs.gc", said, Json.CollectedRuns));
             return ExitCode.Ok;
         }));
         return command;

@@ -52,7 +52,7 @@ internal static class ListCommand
         {
             string more = (status is null ? "" : $",\"status\":\"{status}\"") + (before is null ? "" : $",\"before\":{RawJson.FromString(before)}");
             RawJson asked = RawJson.Parse($"{{\"agent_id\":{RawJson.FromString(agentId)},\"limit\":{Math.Min(PageRuns, most - runs.Count)}{more}}}");
-            page = RunsWire.Read("runs.list", await client.CallAsync("runs.list", asked, deadline), RunsWire.Default.RunsPage);
+            page = RunsWire.Read("runs.list", await client.CallAsync("runs.list", asked, deadline), Json.RunsPage);
             runs.AddRange(page.Runs);
             before = page.NextBefore;
         }
@@ -62,14 +62,17 @@ internal static class ListCommand
 
     private static void Print(Screen screen, RunsPage page)
     {
-        RunSummary[] runs = [.. page.Runs.Select(run => RunsWire.Read("runs.list", run, RunsWire.Default.RunSummary))];
+        var runs = new RunSummary[page.Runs.Count];
+        for (int i = 0; i < runs.Length; i++) runs[i] = RunsWire.Read("runs.list", page.Runs[i], Json.RunSummary);
         if (runs.Length == 0)
         {
             screen.Note($"no runs of {page.AgentId}");
             return;
         }
         string[][] rows = [["RUN", "STATUS", "TURNS", "STARTED", "DURATION"], .. runs.Select(Row)];
-        int[] widths = [.. Enumerable.Range(0, rows[0].Length).Select(column => rows.Max(row => TerminalText.Width(row[column])))];
+        int[] widths = new int[rows[0].Length];
+        foreach (string[] row in rows)
+            for (int column = 0; column < widths.Length; column++) widths[column] = Math.Max(widths[column], TerminalText.Width(row[column]));
         for (int row = 0; row < rows.Length; row++)
         {
             string line = string.Concat(rows[row].Select((cell, column) => TerminalText.PadRight(cell, widths[column]) + "  "));

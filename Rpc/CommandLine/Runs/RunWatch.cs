@@ -50,7 +50,7 @@ internal sealed class RunWatch(string runId, Action<RawJson, RunRecord?> show, A
         before = _run.Next;
         RawJson asked = RawJson.Parse(string.Create(CultureInfo.InvariantCulture, $"{{\"run_id\":{RawJson.FromString(runId)},\"cursor\":{_run.Next}}}"));
         RawJson said = await Answer(deadline => client.CallAsync("runs.subscribe", asked, deadline));
-        Subscribed subscribed = RunsWire.Read("runs.subscribe", said, RunsWire.Default.Subscribed);
+        Subscribed subscribed = RunsWire.Read("runs.subscribe", said, Json.Subscribed);
         foreach (RawJson turn in subscribed.TurnsSoFar) TakeStored(turn);
         _run.Hear(subscribed.Cursor, subscribed.Status);
         NoteHealed(before);
@@ -64,14 +64,14 @@ internal sealed class RunWatch(string runId, Action<RawJson, RunRecord?> show, A
         bool still = true;
         if (method == "runs.trace.lagged")
         {
-            TraceLagged lagged = RunsWire.Read(method, parameters, RunsWire.Default.TraceLagged);
+            TraceLagged lagged = RunsWire.Read(method, parameters, Json.TraceLagged);
             if (lagged.RunId != runId) return true;
             _run.Hear(lagged.Cursor, lagged.Status);
             still = lagged.Subscribed;
         }
         else
         {
-            TraceEvent told = RunsWire.Read(method, parameters, RunsWire.Default.TraceEvent);
+            TraceEvent told = RunsWire.Read(method, parameters, Json.TraceEvent);
             if (told.RunId != runId) return true;
             _run.Hear(told.Cursor, told.Status);
             RunRecord? record = TraceReader.Parse(told.Record);

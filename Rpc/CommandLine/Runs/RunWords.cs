@@ -7,9 +7,9 @@ namespace CarServer.Rpc.CommandLine.Runs;
 internal static class RunWords
 {
     /// <summary>As the wire spells them.</summary>
-    public static IReadOnlyList<string> Statuses { get; } = new SnakeCaseEnum<RunStatus>().Words;
+    public static IReadOnlyList<string> Statuses { get; } = Json.RunStatusContract.Words;
 
-    private static readonly IReadOnlyList<string> Outcomes = new SnakeCaseEnum<OutcomeStatus>().Words;
+    private static readonly IReadOnlyList<string> Outcomes = Json.OutcomeStatusContract.Words;
 
     public static string Status(RunStatus status) => Spaced(Statuses[(int)status]);
 

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Text.Json;
 using CarServer.Rpc.Client;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 
 namespace CarServer.Rpc.CommandLine.Runs;
@@ -27,7 +28,7 @@ internal sealed class TraceReader(RpcClient client, string runId)
     public async Task<TracePart> PartAsync(long cursor, int limit, CancellationToken abandoned)
     {
         RawJson asked = RawJson.Parse($"{{\"run_id\":{RawJson.FromString(runId)},\"cursor\":{cursor},\"limit\":{limit}}}");
-        TracePart part = RunsWire.Read("runs.get_trace", await client.CallAsync("runs.get_trace", asked, abandoned), RunsWire.Default.TracePart);
+        TracePart part = RunsWire.Read("runs.get_trace", await client.CallAsync("runs.get_trace", asked, abandoned), Json.TracePart);
         // A result, not an error; here it is said as runs.subscribe says it.
         return part.NotFound ? throw new RpcErrorException(-32603, $"unknown run_id `{runId}`") : part;
     }
@@ -35,7 +36,7 @@ internal sealed class TraceReader(RpcClient client, string runId)
     /// <summary>Null for a line that this version cannot read, another version's perhaps.</summary>
     public static RunRecord? Parse(RawJson record)
     {
-        try { return JsonSerializer.Deserialize(record.Utf8, RunRecordJson.Default.RunRecord); }
+        try { return Json.RunRecord.Parse(record.Utf8); }
         catch (Exception e) when (e is JsonException or NotSupportedException or InvalidOperationException) { return null; }
     }
 }

@@ -49,7 +49,7 @@ internal sealed class Check(string name, string verifies, string cannotVerify, E
 /// <summary>The issues as they are found: all are counted, the first of each severity are kept.</summary>
 internal sealed class Findings
 {
-    private readonly List<(int Action, Issue Issue)> _kept = [];
+    private readonly List<Found> _kept = [];
     private readonly Dictionary<Check, int> _byCheck = [];
     private readonly int[] _bySeverity = new int[3];
 
@@ -63,11 +63,13 @@ internal sealed class Findings
     {
         _byCheck[check] = Of(check) + 1;
         if (_bySeverity[(int)severity]++ >= AnalysisLimits.MaxIssues) return;
-        _kept.Add((index, new Issue(action.Id, severity, Cut(message), check.Tier)));
+        _kept.Add(new Found(index, new Issue(action.Id, severity, Cut(message), check.Tier)));
     }
 
     /// <summary>By action, and for each in the order they were found.</summary>
     public Issue[] List() => [.. _kept.OrderBy(static kept => kept.Action).Select(static kept => kept.Issue)];
+
+    private sealed record Found(int Action, Issue Issue);
 
     private static string Cut(string message) =>
         message.Length <= AnalysisLimits.MaxMessageChars ? message : Excerpt.Of(message, AnalysisLimits.MaxMessageChars - 1);

@@ -1,8 +1,10 @@
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 
 namespace CarServer.State.Engine.Analysis;
 
 /// <param name="UsedDefaultStates">True when the caller gave none.</param>
+[ToJson]
 internal sealed record EquivalenceResult(bool Equivalent, int StatesTested, bool UsedDefaultStates);
 
 /// <summary><c>equivalent</c>: do two plans leave the same state behind, from each of some states (protocol 11.2)?</summary>

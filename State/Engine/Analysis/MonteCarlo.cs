@@ -39,11 +39,13 @@ internal sealed class MonteCarlo
         _goal = goal.IsNull ? null : Goal.Read(goal, _plan);
         _state = new PlanState(_plan, effort);
         _random = new SplitMix64(config.Seed);
-        Dictionary<string, double> byTool = rates.Tools.ToDictionary(static rate => rate.Tool, static rate => rate.Rate);
-        _rates = [.. proposal.Actions.Select(action => action is { Type: ActionType.ToolCall, Tool: { } tool } ? byTool[tool] : 1)];
+        var byTool = new Dictionary<string, double>();
+        foreach (ToolRate rate in rates.Tools) byTool.Add(rate.Tool, rate.Rate);
+        _rates = new double[proposal.Actions.Count];
+        for (int i = 0; i < _rates.Length; i++) _rates[i] = proposal.Actions[i] is { Type: ActionType.ToolCall, Tool: { } tool } ? byTool[tool] : 1;
         _tallies = new Tally[_plan.Actions.Length];
-        _writtenKeys = [.. _plan.Actions.SelectMany(static action => action.Writes).Select(static write => write.Key).Distinct().OrderBy(key => _plan.Keys[key].Name, StringComparer.Ordinal)];
-        _finalValues = [.. _writtenKeys.Select(key => new long[_plan.Keys[key].Count])];
+        _writtenKeys = WrittenKeys(_plan);
+        _finalValues = Array.ConvertAll(_writtenKeys, key => new long[_plan.Keys[key].Count]);
         _missedBy = new int[_plan.Keys.Count];
         _toolCalls = new long[config.Trials];
         _executed = new long[config.Trials];
@@ -128,20 +130,43 @@ internal sealed class MonteCarlo
         foreach (PlanWrite write in action.Writes) _missedBy[write.Key] = cause;
     }
 
+    /// <summary>The keys that some action writes, by name.</summary>
+    private static int[] WrittenKeys(Plan plan)
+    {
+        var written = new HashSet<int>();
+        foreach (PlanAction action in plan.Actions)
+            foreach (PlanWrite write in action.Writes) written.Add(write.Key);
+        int[] keys = [.. written];
+        Array.Sort(keys, (a, b) => string.CompareOrdinal(plan.Keys[a].Name, plan.Keys[b].Name));
+        return keys;
+    }
+
     private TrialReport Report(RateProvenance rates)
     {
         double trials = _config.Trials;
+        var keys = new KeyDistribution[_writtenKeys.Length];
+        for (int i = 0; i < keys.Length; i++)
+            keys[i] = new KeyDistribution(_plan.Keys[_writtenKeys[i]].Name, _finalValues[i].Sum() / trials, Values(_writtenKeys[i], _finalValues[i]));
+        var odds = new ActionOdds[_tallies.Length];
+        for (int i = 0; i < odds.Length; i++)
+        {
+            Tally tally = _tallies[i];
+            odds[i] = new ActionOdds(_plan.Actions[i].Source.Id, tally.Rejected / trials, tally.Failed / trials,
+                tally.Landed / trials, tally.Own == 0 ? 0 : (double)tally.Blast / tally.Own);
+        }
         return new TrialReport(
             _config.Trials, _config.Seed, _goal is null ? null : _reached / trials, _goal?.Underivable ?? [], _complete / trials,
             Distribution.Of(_toolCalls), Distribution.Of(_executed),
-            [.. _writtenKeys.Select((key, i) => new KeyDistribution(_plan.Keys[key].Name, _finalValues[i].Sum() / trials, Values(key, _finalValues[i])))],
-            [.. _tallies.Select((tally, i) => new ActionOdds(_plan.Actions[i].Source.Id, tally.Rejected / trials, tally.Failed / trials,
-                tally.Landed / trials, tally.Own == 0 ? 0 : (double)tally.Blast / tally.Own))],
-            rates);
+            keys, odds, rates);
 
-        // Sorting is stable: of values that are as probable, the one that was there first, or is written first, is first.
-        ValueProbability[] Values(int key, long[] counts) =>
-            [.. Enumerable.Range(0, counts.Length).Where(value => counts[value] > 0).OrderByDescending(value => counts[value])
-                .Select(value => new ValueProbability(_plan.Keys[key][value], counts[value] / trials))];
+        // Of values that are as probable, the one that was there first, or is written first, is first.
+        List<ValueProbability> Values(int key, long[] counts)
+        {
+            var seen = new List<int>();
+            for (int value = 0; value < counts.Length; value++)
+                if (counts[value] > 0) seen.Add(value);
+            seen.Sort((a, b) => counts[a] == counts[b] ? a.CompareTo(b) : counts[b].CompareTo(counts[a]));
+            return seen.ConvertAll(value => new ValueProbability(_plan.Keys[key][value], counts[value] / trials));
+        }
     }
 }

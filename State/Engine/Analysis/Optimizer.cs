@@ -1,12 +1,14 @@
 using System.Buffers;
 using System.Text;
 using System.Text.Json;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 
 namespace CarServer.State.Engine.Analysis;
 
 /// <param name="Proposal">As it came, but for what was pruned; an action that was pruned and had no id has one now.</param>
 /// <param name="Pruned">For each action that changed, the keys it does not depend on any more.</param>
+[ToJson]
 internal sealed record OptimizeResult(RawJson Proposal, Dictionary<string, string[]> Pruned);
 
 /// <summary><c>optimize</c>: the plan without dependencies on keys that none of its actions writes (protocol 11.2): they order nothing.</summary>

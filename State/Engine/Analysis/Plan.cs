@@ -45,7 +45,11 @@ internal sealed class PlanKey(string name)
         {
             int found = _others.IndexOf(value);
             if (found >= 0) return found + 1;
-            if (Count == ValuesWithoutIndex) _numbers = new Dictionary<RawJson, int>(_others.Select(static (known, i) => KeyValuePair.Create(known, i + 1)));
+            if (Count == ValuesWithoutIndex)
+            {
+                _numbers = [];
+                foreach (RawJson known in _others) _numbers.Add(known, _numbers.Count + 1);
+            }
         }
         else if (_numbers.TryGetValue(value, out int number))
         {
@@ -81,7 +85,9 @@ internal sealed class Plan
         effort.SpendBytes(InitialBytes);
         Graph = ActionGraph.Of(proposal.Actions);
         Actions = [.. proposal.Actions.Select(Prepare)];
-        Order = [.. Graph.Levels.SelectMany(static level => level)];
+        var order = new List<int>(proposal.Actions.Count);
+        foreach (int[] level in Graph.Levels) order.AddRange(level);
+        Order = [.. order];
     }
 
     public IReadOnlyDictionary<string, RawJson> Initial { get; }

@@ -3,7 +3,6 @@ using CarServer.RunStore;
 
 namespace CarServer.State.Engine.Analysis;
 
-[JsonConverter(typeof(SnakeCaseEnum<RateSource>))]
 internal enum RateSource { Caller, Trajectories, Default }
 
 /// <summary>What became of the calls of one tool, as recorded runs tell it.</summary>

@@ -1,3 +1,4 @@
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 
 namespace CarServer.State.Engine.Analysis;
@@ -48,6 +49,7 @@ internal sealed record ActionOdds(string ActionId, double PRejected, double PFai
 /// <param name="ToolCalls">Attempts handed to a tool.</param>
 /// <param name="ActionsExecuted">Actions that started, however they ended.</param>
 /// <param name="StateDistribution">Of the keys that the plan writes.</param>
+[ToJson]
 internal sealed record TrialReport(
     int Trials, ulong Seed, double? PGoalReached, IReadOnlyList<string> GoalUnderivableConditions, double PAllEffectsLanded,
     Distribution ToolCalls, Distribution ActionsExecuted, IReadOnlyList<KeyDistribution> StateDistribution,

@@ -1,13 +1,12 @@
 using System.Text.Json.Serialization;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 
 namespace CarServer.State.Engine.Analysis;
 
-[JsonConverter(typeof(SnakeCaseEnum<Severity>))]
 internal enum Severity { Error, Warning, Info }
 
 /// <summary>What kind of check a finding comes from; says nothing about how bad it is.</summary>
-[JsonConverter(typeof(SnakeCaseEnum<EvidenceTier>))]
 internal enum EvidenceTier
 {
     /// <summary>It decides what it reports, from what it was given.</summary>
@@ -36,6 +35,7 @@ internal sealed record VerificationEvidence(
 /// <param name="Issues">In the order of the actions.</param>
 /// <param name="ExecutionLevels">Action ids, as the engine would run them.</param>
 /// <param name="Conflicts">Two actions and the key that both write in no particular order.</param>
+[ToJson]
 internal sealed record Verification(
     bool Valid, IReadOnlyList<Issue> Issues, Dictionary<string, RawJson> SimulatedState,
     IReadOnlyList<string[]> ExecutionLevels, IReadOnlyList<string[]> Conflicts, VerificationEvidence Evidence);

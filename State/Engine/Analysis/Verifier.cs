@@ -55,7 +55,7 @@ internal sealed class Verifier
             _findings.Of(Severity.Error) == 0,
             _findings.List(),
             _state.ToDictionary(),
-            [.. _plan.Graph.Levels.Select(level => level.Select(Id).ToArray())],
+            [.. _plan.Graph.Levels.Select(level => Array.ConvertAll(level, Id))],
             _conflicts,
             Evidence.Of(_seen, _findings));
     }

@@ -80,16 +80,21 @@ internal sealed class PolicyRegistry(IReadOnlyList<Policy> operators)
         lock (_lock)
         {
             if (_bytes + bytes > PolicyLimits.MaxTotalBytes) throw Full($"the policies of a connection may have at most {PolicyLimits.MaxTotalBytes} bytes");
-            var grown = added.GroupBy(one => one.Scope, one => one.Entry).Select(group => (Scope: group.Key, Entries: (PolicyScope.Entry[])[.. group.Key.Entries, .. group])).ToList();
-            foreach ((PolicyScope scope, PolicyScope.Entry[] entries) in grown)
+            var grown = new Dictionary<PolicyScope, List<PolicyScope.Entry>>();
+            foreach ((PolicyScope scope, PolicyScope.Entry entry) in added)
             {
-                if (entries.Length > PolicyLimits.MaxPolicies) throw Full($"a scope may have at most {PolicyLimits.MaxPolicies} policies");
+                if (!grown.TryGetValue(scope, out List<PolicyScope.Entry>? entries)) grown.Add(scope, entries = [.. scope.Entries]);
+                entries.Add(entry);
+            }
+            foreach ((PolicyScope scope, List<PolicyScope.Entry> entries) in grown)
+            {
+                if (entries.Count > PolicyLimits.MaxPolicies) throw Full($"a scope may have at most {PolicyLimits.MaxPolicies} policies");
                 if (scope.SessionId is { } id && !_sessions.ContainsKey(id)) throw new RefusedException($"policy session '{id}' was closed meanwhile");
             }
-            foreach ((PolicyScope scope, PolicyScope.Entry[] entries) in grown) scope.Entries = entries;
+            foreach ((PolicyScope scope, List<PolicyScope.Entry> entries) in grown) scope.Entries = [.. entries];
             _bytes += bytes;
         }
-        return [.. added.Select(one => one.Entry.Policy)];
+        return added.ConvertAll(static one => one.Entry.Policy);
     }
 
     /// <summary>Takes every policy of that name back; the next action is not asked about it any more.</summary>
@@ -105,7 +110,7 @@ internal sealed class PolicyRegistry(IReadOnlyList<Policy> operators)
     }
 
     /// <summary>In the order of registration; the global scope begins with the operator's.</summary>
-    public Policy[] List(PolicyScope scope) => [.. scope.SessionId is null ? _operators : [], .. scope.Entries.Select(entry => entry.Policy)];
+    public Policy[] List(PolicyScope scope) => [.. scope.SessionId is null ? _operators : [], .. Array.ConvertAll(scope.Entries, static entry => entry.Policy)];
 
     /// <summary>Asks all of them; null when none says no.</summary>
     public List<Violation>? Check(PolicySubject subject, PolicyScope? session)
@@ -143,7 +148,8 @@ internal sealed class PolicyRegistry(IReadOnlyList<Policy> operators)
             PolicyScope.Entry[] kept = Array.FindAll(before, entry => !goes(entry.Policy));
             // What a closed session had is no longer counted.
             if (scope.SessionId is null || _sessions.ContainsKey(scope.SessionId))
-                _bytes -= before.Sum(static entry => (long)entry.Bytes) - kept.Sum(static entry => (long)entry.Bytes);
+                foreach (PolicyScope.Entry entry in before)
+                    if (goes(entry.Policy)) _bytes -= entry.Bytes;
             scope.Entries = kept;
             return before.Length - kept.Length;
         }

@@ -15,7 +15,7 @@ internal sealed class ClientToolExecutor(IClientChannel channel, Func<string?> t
         ulong budget = ToolBudget.Milliseconds(call.TimeoutMs, call.TimeoutMs is null ? toolTimeout() : null);
         string requestId = channel.NextCallbackId();
         var parameters = new ToolExecuteParams(call.ActionId, call.Tool, call.Parameters, call.TimeoutMs, call.Attempt, requestId);
-        CallbackReply reply = await channel.CallAsync(requestId, "tools.execute", parameters, ToolExecuteJson.Default.ToolExecuteParams,
+        CallbackReply reply = await channel.CallAsync(requestId, "tools.execute", parameters, Json.ToolExecuteParams,
             EngineLimits.TimerSpan(budget), abandoned);
 
         switch (reply.End)
@@ -40,7 +40,7 @@ internal sealed class ClientToolExecutor(IClientChannel channel, Func<string?> t
 
     /// <summary>Tells the client that nobody waits for its answer. At most once per callback: a callback ends once.</summary>
     private void Cancel(ToolCall call, string requestId, string reason) =>
-        channel.Notify("tools.cancel", new ToolCancelParams(requestId, call.ActionId, reason), ToolExecuteJson.Default.ToolCancelParams);
+        channel.Notify("tools.cancel", new ToolCancelParams(requestId, call.ActionId, reason), Json.ToolCancelParams);
 
     private static string AbandonedText(ToolCall call) => $"tool '{call.Tool}' callback abandoned: {call.AbandonReason()}";
 }

@@ -1,10 +1,12 @@
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using CarServer.Rpc.Methods;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Engine;
 using CarServer.State.Runs;
+using CarServer.Tests.Support;
 
 namespace CarServer.Tests.Unit.Engine;
 
@@ -173,6 +175,6 @@ public partial class ActionProposalTests
             {"action_id":"b","status":"failed","output":null,"error":"e","state_changes":{},"duration_ms":0,"timestamp":"2026-01-02T03:04:05.25Z"}],
             "cost":{"tool_calls":1,"actions_executed":2,"actions_skipped":3,"actions_rejected":4,"total_duration_ms":5.5,"retries":6}}
             """;
-        await Assert.That(JsonSerializer.Serialize(result, ProposalMethodsJson.Default.ProposalResult)).IsEqualTo(Expected.ReplaceLineEndings(""));
+        await Assert.That(Json.ProposalResult.Text(result)).IsEqualTo(Expected.ReplaceLineEndings(""));
     }
 }

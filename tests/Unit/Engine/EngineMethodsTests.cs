@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text;
 using CarServer.Rpc.JsonRpc;
 using CarServer.Rpc.Methods;
+using CarServer.RunStore.Contracts;
 using CarServer.State.Engine;
 using CarServer.State.Sessions;
 using CarServer.State;
@@ -48,7 +49,7 @@ public sealed class EngineMethodsTests : IAsyncDisposable
     public async Task A_handler_that_refuses_at_once_leaves_nothing_registered_with_its_session()
     {
         CancellationToken abandoned = default;
-        Method method = Method.Waiting<NoParams, bool>("m", "{}", "", static () => DiscoverMethodsJson.Default.NoParams, static () => StateMethodsJson.Default.Boolean,
+        Method method = Method.Waiting<NoParams, bool>("m", "{}", "", Json.NoParams, Scalar.Boolean,
             (call, _) =>
             {
                 abandoned = call.Abandoned;

@@ -7,6 +7,7 @@ using CarServer.State.Engine.Tools;
 using CarServer.State.Events;
 using CarServer.Tests.Support;
 using Microsoft.Extensions.Logging.Abstractions;
+using CarServer.RunStore.Contracts;
 
 namespace CarServer.Tests.Unit.Engine;
 
@@ -28,7 +29,7 @@ internal sealed class TestEngine : IAsyncDisposable
     public FakeTools Tools { get; } = new();
     public Runtime Runtime { get; }
 
-    public static ActionProposal Parse(string json) => JsonSerializer.Deserialize(json, ProposalMethodsJson.Default.ActionProposal)!;
+    public static ActionProposal Parse(string json) => Json.ActionProposal.Parse(json)!;
 
     /// <summary>Submits actions given as the inside of a JSON array.</summary>
     public Task<ProposalResult> SubmitAsync(string actions, string? tenant = null, CancellationToken abandoned = default) =>

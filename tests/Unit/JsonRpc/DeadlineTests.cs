@@ -1,6 +1,7 @@
 using System.Text.Json;
 using CarServer.Rpc.JsonRpc;
 using CarServer.Rpc.Methods;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.Tests.Support;
 
@@ -18,8 +19,8 @@ public sealed class DeadlineTests
         var log = new LogLines();
         await using var wire = new WireHarness(
         [
-            Method.Waiting("test.slow", "{}", "", static () => ServerMethodsJson.Default.NoParams, static () => StateMethodsJson.Default.RawJson, (Call _, NoParams _) => result.Task),
-            Method.Row("test.busy", "{}", "", static () => ServerMethodsJson.Default.NoParams, static () => StateMethodsJson.Default.RawJson, (Call _, NoParams _) =>
+            Method.Waiting("test.slow", "{}", "", Json.NoParams, Scalar.Raw, (Call _, NoParams _) => result.Task),
+            Method.Row("test.busy", "{}", "", Json.NoParams, Scalar.Raw, (Call _, NoParams _) =>
             {
                 loopIsBusy.Set();
                 goOn.Wait(Eventually.Deadline);

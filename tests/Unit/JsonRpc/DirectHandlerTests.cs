@@ -1,5 +1,6 @@
 using CarServer.Rpc.JsonRpc;
 using CarServer.Rpc.Methods;
+using CarServer.RunStore.Contracts;
 using CarServer.State;
 using CarServer.State.Sessions;
 using CarServer.Tests.Support;
@@ -21,9 +22,9 @@ public sealed class DirectHandlerTests
         var contract = new ClientSession("000000000002", new FakeChannel(), state);
         Method[] plain =
         [
-            Method.Row("state.get", "{ key, tenant_id? }", "", static () => StateMethodsJson.Default.StateKeyParams, static () => StateMethodsJson.Default.RawJson, StateMethods.Get),
-            Method.Row("state.set", "{ key, value?, tenant_id? }", "", static () => StateMethodsJson.Default.StateSetParams, static () => StateMethodsJson.Default.String, StateMethods.Set),
-            Method.Row("ping", "{}", "", static () => ServerMethodsJson.Default.NoParams, static () => ServerMethodsJson.Default.String, static (_, _) => "pong"),
+            Method.Row("state.get", "{ key, tenant_id? }", "", Json.StateKeyParams, Scalar.Raw, StateMethods.Get),
+            Method.Row("state.set", "{ key, value?, tenant_id? }", "", Json.StateSetParams, Scalar.Text, StateMethods.Set),
+            Method.Row("ping", "{}", "", Json.NoParams, Scalar.Text, static (_, _) => "pong"),
         ];
         var random = new Random(9);
         for (int round = 0; round < 20_000; round++)
@@ -47,7 +48,7 @@ public sealed class DirectHandlerTests
     {
         // The value that is set is the one that is there already; another one has to be kept, and that is all it takes.
         await using var wire = new WireHarness([.. AllMethods.Table.All,
-            Method.Row("allocated", "{}", "", static () => ServerMethodsJson.Default.NoParams, static () => EventMethodsJson.Default.Int64, static (_, _) => GC.GetAllocatedBytesForCurrentThread())]);
+            Method.Row("allocated", "{}", "", Json.NoParams, Scalar.Int64, static (_, _) => GC.GetAllocatedBytesForCurrentThread())]);
         await using RpcPeer peer = await wire.ConnectAsync();
         await peer.CallAsync("state.set", """{"key":"k","value":{"speed":42,"on":true}}""");
         async Task<long> AllocatedByAsync(int requests)

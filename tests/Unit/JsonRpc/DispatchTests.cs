@@ -2,6 +2,7 @@ using System.Text.Json;
 using CarServer.Rpc.JsonRpc;
 using CarServer.Rpc.Methods;
 using CarServer.Rpc.Transport;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.State;
 using CarServer.Tests.Support;
@@ -93,7 +94,7 @@ public sealed class DispatchTests
             {
                 string id = call.Session.Channel.NextCallbackId();
                 var reply = await call.Session.Channel.CallAsync(id, "tools.execute", RawJson.Parse("""{"tool":"t","action_id":"","parameters":{}}"""),
-                    StateMethodsJson.Default.RawJson, TimeSpan.FromHours(1), call.Abandoned);
+                    Scalar.Raw, TimeSpan.FromHours(1), call.Abandoned);
                 return reply.Result;
             }),
             Ping,
@@ -119,7 +120,7 @@ public sealed class DispatchTests
     {
         await using var wire = new WireHarness(
         [
-            Method.Row("test.careful", "{}", "Needs server.handshake.", static () => ServerMethodsJson.Default.NoParams, static () => ServerMethodsJson.Default.String,
+            Method.Row("test.careful", "{}", "Needs server.handshake.", Json.NoParams, Scalar.Text,
                 static (_, _) => "done", needsHandshake: true),
             .. ServerMethods.Rows,
         ]);
@@ -150,8 +151,8 @@ public sealed class DispatchTests
     private static Method Ping => ServerMethods.Rows.Single(row => row.Name == "ping");
 
     private static Method Sync(string name, Func<Call, RawJson> handler) =>
-        Method.Row(name, "{}", "For a test.", static () => ServerMethodsJson.Default.NoParams, static () => StateMethodsJson.Default.RawJson, (call, _) => handler(call));
+        Method.Row(name, "{}", "For a test.", Json.NoParams, Scalar.Raw, (call, _) => handler(call));
 
     private static Method Waiting(string name, Func<Call, Task<RawJson>> handler, Func<NoParams, TimeSpan, TimeSpan>? deadline = null) =>
-        Method.Waiting(name, "{}", "For a test.", static () => ServerMethodsJson.Default.NoParams, static () => StateMethodsJson.Default.RawJson, (call, _) => handler(call), deadline: deadline is null ? null : (_, p, standard) => deadline(p, standard));
+        Method.Waiting(name, "{}", "For a test.", Json.NoParams, Scalar.Raw, (call, _) => handler(call), deadline: deadline is null ? null : (_, p, standard) => deadline(p, standard));
 }

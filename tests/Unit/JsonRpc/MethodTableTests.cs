@@ -1,6 +1,7 @@
 using System.Text;
 using CarServer.Rpc.JsonRpc;
 using CarServer.Rpc.Methods;
+using CarServer.RunStore.Contracts;
 
 namespace CarServer.Tests.Unit.JsonRpc;
 
@@ -39,5 +40,5 @@ public sealed class MethodTableTests
         await Assert.That(() => new MethodTable([Row("a.b"), Row("c.d"), Row("a.b")])).Throws<ArgumentException>().WithMessage("method 'a.b' has two rows");
 
     private static Method Row(string name) =>
-        Method.Row(name, "{}", "", static () => ServerMethodsJson.Default.NoParams, static () => ServerMethodsJson.Default.String, static (_, _) => "");
+        Method.Row(name, "{}", "", Json.NoParams, Scalar.Text, static (_, _) => "");
 }

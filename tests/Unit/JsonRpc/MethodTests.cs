@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using CarServer.Rpc.JsonRpc;
 using CarServer.Rpc.Methods;
+using CarServer.RunStore.Contracts;
 using CarServer.State.Sessions;
 using CarServer.State;
 using CarServer.Tests.Support;
@@ -28,7 +29,7 @@ public sealed class MethodTests
     private static async Task<WeakReference> RefuseAsync(ServerState state, ClientSession session)
     {
         WeakReference? kept = null;
-        Method method = Method.Waiting("test", "{}", "", static () => ServerMethodsJson.Default.NoParams, static () => ServerMethodsJson.Default.String, (call, _) =>
+        Method method = Method.Waiting("test", "{}", "", Json.NoParams, Scalar.Text, (call, _) =>
         {
             object mine = new();
             kept = new WeakReference(mine);

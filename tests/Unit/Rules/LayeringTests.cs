@@ -29,7 +29,7 @@ public sealed partial class LayeringTests
         ["Rpc/Daemon.cs"] = (["Rpc.Http", "Rpc.JsonRpc", "Rpc.Methods", "Rpc.Transport", "Rpc.WebSocket", "State", "RunStore"], "puts everything together and takes it apart again"),
         ["Rpc/DaemonOptions.cs"] = (["Rpc.Transport", "RunStore"], "the defaults of the wire's settings are its limits, and the disk's settings are in its words"),
         ["Rpc/WorkspaceRule.cs"] = (["RunStore"], "a file's identity tells a directory that several names lead to"),
-        ["Rpc/Http/SidePort.cs"] = (["State"], "GET /health tells of the daemon's state, and there is no request to dispatch"),
+        ["Rpc/Http/SidePort.cs"] = (["State", "RunStore"], "GET /health tells of the daemon's state, in JSON, and there is no request to dispatch"),
         ["Rpc/Methods/RunsMethods.cs"] = (["Rpc.Transport"], "one answer holds as much of a trace as one message may"),
     };
 

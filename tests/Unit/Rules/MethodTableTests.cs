@@ -1,7 +1,8 @@
 using System.Text;
-using System.Text.Json.Serialization.Metadata;
+using System.Text.Json;
 using CarServer.Rpc.JsonRpc;
 using CarServer.Rpc.Methods;
+using CarServer.RunStore.Contracts;
 
 namespace CarServer.Tests.Unit.Rules;
 
@@ -47,7 +48,11 @@ public sealed class MethodTableTests
     public async Task Every_shape_names_the_members_that_are_read()
     {
         var problems = new List<string>();
-        foreach (Method method in AllMethods.Table.All) Compare(method.Name, Shape.Parse(method.Shape), method.ParamsType, problems);
+        foreach (Method method in AllMethods.Table.All)
+        {
+            using JsonDocument schema = JsonDocument.Parse(method.ParamsType.Schema());
+            Compare(method.Name, Shape.Parse(method.Shape), schema.RootElement, problems);
+        }
         await Assert.That(problems).IsEmpty();
     }
 
@@ -61,27 +66,27 @@ public sealed class MethodTableTests
         await Assert.That(() => Shape.Parse("{ a } b")).ThrowsExactly<FormatException>();
     }
 
-    private static void Compare(string path, Shape shape, JsonTypeInfo type, List<string> problems)
+    private static void Compare(string path, Shape shape, JsonElement schema, List<string> problems)
     {
         if (shape.Element is { } element)
         {
-            if (type.Kind != JsonTypeInfoKind.Enumerable) problems.Add($"{path} is no list");
-            else Compare(path + "[]", element, type.Options.GetTypeInfo(type.ElementType!), problems);
+            if (!schema.TryGetProperty("items", out JsonElement item)) problems.Add($"{path} is no list");
+            else Compare(path + "[]", element, item, problems);
             return;
         }
-        Dictionary<string, JsonPropertyInfo> read = type.Properties.Where(property => !property.IsExtensionData && (property.Set is not null || property.AssociatedParameter is not null))
-            .ToDictionary(property => property.Name);
+        Dictionary<string, JsonElement> read = schema.GetProperty("properties").EnumerateObject().ToDictionary(property => property.Name, property => property.Value);
+        string?[] required = schema.TryGetProperty("required", out JsonElement names) ? [.. names.EnumerateArray().Select(name => name.GetString())] : [];
         foreach (string name in read.Keys.Except(shape.Members.Select(member => member.Name))) problems.Add($"{path} does not tell of {name}");
         foreach (ShapeMember member in shape.Members)
         {
-            if (!read.TryGetValue(member.Name, out JsonPropertyInfo? property))
+            if (!read.TryGetValue(member.Name, out JsonElement property))
             {
                 problems.Add($"{path} invents {member.Name}");
                 continue;
             }
-            if (member.IsOptional == property.IsRequired && !RequiredByTheHandler.ContainsKey($"{path} {member.Name}"))
+            if (member.IsOptional == required.Contains(member.Name) && !RequiredByTheHandler.ContainsKey($"{path} {member.Name}"))
                 problems.Add($"{path} calls {member.Name} {(member.IsOptional ? "optional" : "required")}");
-            if (member.Shape is { } inner) Compare($"{path}.{member.Name}", inner, type.Options.GetTypeInfo(property.PropertyType), problems);
+            if (member.Shape is { } inner) Compare($"{path}.{member.Name}", inner, property, problems);
         }
     }
 

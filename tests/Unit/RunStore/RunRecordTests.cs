@@ -1,7 +1,9 @@
 using System.Text;
 using System.Text.Json;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using TUnit.Core;
+using CarServer.Tests.Support;
 
 namespace CarServer.Tests.Unit.RunStore;
 
@@ -29,9 +31,8 @@ public sealed class RunRecordTests
     [Test]
     public async Task Ended_carries_the_outcome_with_every_default()
     {
-        AgentOutcome outcome = JsonSerializer.Deserialize<RunRecord>(
-            """{"run_id":"r","agent_id":"a","ended_at":"2026-01-02T04:04:05+01:00","termination":{"outcome":{"status":"partial_success","evidence":[{"kind":"stop_reason"}],"metrics":{"turns":3},"new":1},"kind":"outcome"},"record":"ended"}""",
-            RunRecordJson.Default.RunRecord) is RunEnded { Termination: RunOutcome read } ? read.Outcome : throw new InvalidOperationException();
+        AgentOutcome outcome = Json.RunRecord.Parse(
+            """{"run_id":"r","agent_id":"a","ended_at":"2026-01-02T04:04:05+01:00","termination":{"outcome":{"status":"partial_success","evidence":[{"kind":"stop_reason"}],"metrics":{"turns":3},"new":1},"kind":"outcome"},"record":"ended"}""") is RunEnded { Termination: RunOutcome read } ? read.Outcome : throw new InvalidOperationException();
         string line = Text(new RunEnded("r", "a", new RunOutcome(outcome.WithDefaults(When)), When));
         await Assert.That(line).IsEqualTo(
             """{"record":"ended","run_id":"r","agent_id":"a","termination":{"kind":"outcome","outcome":{"status":"partial_success","summary":"","evidence":[{"kind":"stop_reason","description":"","data":null}],"metrics":{"turns":3,"tool_calls":0,"duration_ms":0,"retries":0,"actions_succeeded":0,"actions_failed":0},"timestamp":"2026-01-02T03:04:05Z"}},"ended_at":"2026-01-02T03:04:05Z"}""" + "\n");
@@ -46,7 +47,7 @@ public sealed class RunRecordTests
     [Arguments("""{"record":"turn","index":0,"cli_outcome":{}}""")]
     [Arguments("""{"record":"started","run_id":"r","agent_id":"a","intent":null,"outcome_description":null,"started_at":"2026-01-02T03:04:05Z"}""")]
     public async Task Unknown_words_and_missing_fields_are_refused(string json) =>
-        await Assert.That(() => JsonSerializer.Deserialize(json, RunRecordJson.Default.RunRecord)).Throws<JsonException>();
+        await Assert.That(() => Json.RunRecord.Parse(json)).Throws<JsonException>();
 
     [Test]
     [Arguments("2026-01-02T03:04:05Z")]
@@ -56,7 +57,7 @@ public sealed class RunRecordTests
     public async Task Times_are_read_with_any_offset_and_any_precision(string time)
     {
         string json = $$"""{"record":"started","run_id":"r","agent_id":"a","intent":"","outcome_description":null,"started_at":"{{time}}"}""";
-        var started = (RunStarted)JsonSerializer.Deserialize(json, RunRecordJson.Default.RunRecord)!;
+        var started = (RunStarted)Json.RunRecord.Parse(json)!;
         await Assert.That(started.StartedAt).IsEqualTo(When);
         await Assert.That(Text(started)).Contains("\"2026-01-02T03:04:05Z\"");
     }

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using CarServer.Rpc.JsonRpc;
 using CarServer.Rpc.Methods;
+using CarServer.RunStore.Contracts;
 using CarServer.State;
 using CarServer.State.Engine;
 using CarServer.State.Permissions;
@@ -107,7 +108,7 @@ public sealed class SupervisionDeskTests : IAsyncDisposable
     [Arguments("""{"tools":["git_push"],"sessions":["other"]}""", false)]
     public async Task A_filter_asks_about_tools_sessions_and_what_cannot_be_undone(string filter, bool asked)
     {
-        FakeChannel channel = Supervise(JsonSerializer.Deserialize(filter, PermissionMethodsJson.Default.SupervisionFilter)!);
+        FakeChannel channel = Supervise(Json.SupervisionFilter.Parse(filter)!);
         // Both declare the opposite of what their names say: who proposes does not choose who looks.
         string actions = """{"type":"tool_call","tool":"write_file","reversibility":"irreversible"},{"type":"tool_call","tool":"git_push","reversibility":"reversible"}""";
         Task<SupervisionOutcome?> asking = Desk.AskAsync(Request(actions, "scope"), "client", default);

@@ -1,7 +1,9 @@
 using System.Text.Json;
 using CarServer.Rpc.Methods;
+using CarServer.RunStore.Contracts;
 using CarServer.State;
 using CarServer.State.Engine.Analysis;
+using CarServer.Tests.Support;
 
 namespace CarServer.Tests.Unit.Engine.Analysis;
 
@@ -26,7 +28,7 @@ public class MonteCarloTests
     [Test]
     public async Task The_same_seed_gives_the_same_bytes_and_another_seed_others()
     {
-        string Told(ulong seed) => JsonSerializer.Serialize(Plans.Try(Chain, config: new MonteCarloConfig(Seed: seed)), ProposalMethodsJson.Default.TrialReport);
+        string Told(ulong seed) => Json.TrialReport.Text(Plans.Try(Chain, config: new MonteCarloConfig(Seed: seed)));
         await Assert.That(Told(1)).IsEqualTo(Told(1));
         await Assert.That(Told(1)).IsNotEqualTo(Told(2));
     }

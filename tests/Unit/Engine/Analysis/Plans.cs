@@ -1,5 +1,6 @@
 using System.Text.Json;
 using CarServer.Rpc.Methods;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Analysis;
@@ -13,7 +14,7 @@ internal static class Plans
 {
     public static ActionProposal Parse(string actions) => TestEngine.Parse($$"""{"id":"p","actions":[{{actions}}]}""");
 
-    public static Dictionary<string, RawJson> State(string json) => JsonSerializer.Deserialize(json, ProposalMethodsJson.Default.DictionaryStringRawJson)!;
+    public static Dictionary<string, RawJson> State(string json) => Json.MapOfRaw.Parse(json)!;
 
     public static string Text(Dictionary<string, RawJson> state) =>
         "{" + string.Join(',', state.OrderBy(pair => pair.Key, StringComparer.Ordinal).Select(pair => $"\"{pair.Key}\":{pair.Value}")) + "}";
@@ -26,7 +27,7 @@ internal static class Plans
     {
         var tools = new ToolRegistry();
         tools.Register([.. definitions.Select(definition => definition[0] == '{'
-            ? JsonSerializer.Deserialize(definition, ToolsMethodsJson.Default.ToolDefinition)!
+            ? Json.ToolDefinition.Parse(definition)!
             : new ToolDefinition { Name = definition })]);
         return tools;
     }
@@ -40,7 +41,7 @@ internal static class Plans
     {
         ActionProposal proposal = Parse(actions);
         config ??= new MonteCarloConfig();
-        var given = JsonSerializer.Deserialize(rates, ProposalMethodsJson.Default.DictionaryStringDouble);
+        var given = Json.MapOfDouble.Parse(rates);
         return MonteCarlo.Run(proposal, State(state), RawJson.Parse(goal), config, RateProvenance.Of(proposal, given, Trajectories.None, 30, config.DefaultSuccessRate), Steps(steps));
     }
 

@@ -1,9 +1,11 @@
 using System.Text.Json;
 using CarServer.Rpc.Methods;
+using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
 using CarServer.State;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Tools;
+using CarServer.Tests.Support;
 
 namespace CarServer.Tests.Unit.Engine.Tools;
 
@@ -117,11 +119,11 @@ public class ToolRegistryTests
     [Test]
     public async Task Unset_fields_are_left_out()
     {
-        await Assert.That(JsonSerializer.Serialize(Tool("t"), ToolsMethodsJson.Default.ToolDefinition))
+        await Assert.That(Json.ToolDefinition.Text(Tool("t")))
             .IsEqualTo("""{"name":"t","description":"","parameters":{},"idempotent":false}""");
         const string Full = """{"name":"t","description":"d","parameters":{"type":"object"},"returns":{},"idempotent":true,"cache_ttl_secs":5,"rate_limit":{"max_calls":1,"interval_secs":0.5}}""";
-        ToolDefinition read = JsonSerializer.Deserialize(Full, ToolsMethodsJson.Default.ToolDefinition)!;
-        await Assert.That(JsonSerializer.Serialize(read, ToolsMethodsJson.Default.ToolDefinition)).IsEqualTo(Full);
+        ToolDefinition read = Json.ToolDefinition.Parse(Full)!;
+        await Assert.That(Json.ToolDefinition.Text(read)).IsEqualTo(Full);
     }
 
     private const string Schema = """
