@@ -323,7 +323,7 @@ record_order() {
     CAR_HOME=$work/home valgrind --tool=callgrind --callgrind-out-file="$work/calls" "$work/car-server" --bind 127.0.0.1:0 --no-auth \
         --socket "$work/socket" >"$log" 2>&1 </dev/null &
     daemon=$!
-    "$work/car-server" wait-ready --url "unix:$work/socket" --timeout 60
+    for _ in $(seq 600); do grep -qx ready "$log" && break; sleep 0.1; done
     tcp=$(grep -o 'ws://127[0-9.:]*' "$log" | head -1)
     "$work/car-server" ping --url "$tcp" >/dev/null
     "$work/car-server" call --url "$tcp" state.set '{"key":"k","value":1}' >/dev/null
