@@ -1,5 +1,3 @@
-using System.Text.Json.Serialization;
-
 namespace CarServer.RunStore;
 
 internal enum OutcomeStatus { Success, PartialSuccess, GiveUp, Timeout, Failure, Done }

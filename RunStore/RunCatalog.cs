@@ -79,10 +79,18 @@ internal sealed class RunCatalog
         RunPath.TryEncode(agentId, out string own);
         RunPath.TryEncode(runId, out string run);
         if (Index.TryHold(run) is not { } hold) return null;
-        bool isComplete = Index.IsComplete;
-        string? known = Index.AgentOf(run);
-        TraceFile? taken = In(own, run) ?? In(known, run) ?? (isComplete && known is null ? null : Search(run));
-        return new RunClaim(taken, isComplete, hold);
+        try
+        {
+            bool isComplete = Index.IsComplete;
+            string? known = Index.AgentOf(run);
+            TraceFile? taken = In(own, run) ?? In(known, run) ?? (isComplete && known is null ? null : Search(run));
+            return new RunClaim(taken, isComplete, hold);
+        }
+        catch
+        {
+            hold.Dispose();
+            throw;
+        }
     }
 
     /// <summary>To be done right before a run's trace is made.</summary>

@@ -13,6 +13,7 @@ internal sealed class RunIndex(string root)
     public const string DirectoryName = ".index";
 
     private const string Up = "../";
+    private const int TooManyFilesInSystem = 23, TooManyFiles = 24;   // ENFILE, EMFILE: the same on Linux and macOS
 
     /// <summary>A leftover this old is no start that is just about to write its trace.</summary>
     private static readonly TimeSpan LeftoverAge = TimeSpan.FromHours(1);
@@ -49,15 +50,24 @@ internal sealed class RunIndex(string root)
         {
             string? before = AgentOf(run);
             if (before == agent) return true;
-            if (before is not null) File.Delete(path);
-            File.CreateSymbolicLink(path, Up + agent);
+            if (before is null)
+            {
+                File.CreateSymbolicLink(path, Up + agent);
+                return true;
+            }
+            // Never a moment without an entry.
+            string changed = Path.Combine(_directory, $".{run}.{Environment.ProcessId}");
+            PrivateFiles.TryDelete(changed);
+            File.CreateSymbolicLink(changed, Up + agent);
+            File.Move(changed, path, overwrite: true);
             return true;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             if (AgentOf(run) == agent) return true;   // somebody who repairs was faster
-            PrivateFiles.TryDelete(_complete);
+            // In this order, or what is being built could become complete in between.
             PrivateFiles.TryDelete(_building);
+            PrivateFiles.TryDelete(_complete);
             return false;
         }
     }
@@ -71,6 +81,7 @@ internal sealed class RunIndex(string root)
     /// <summary>Keeps everybody else from starting a run of this id, and from removing one, until it is disposed or the process dies.</summary>
     /// <returns>Null while somebody else does. Where the disk refuses, one that holds nothing: a full disk must keep no run from starting
     /// (protocol 13.3), and none from being removed.</returns>
+    /// <exception cref="IOException">No file can be opened any more: that is this process's matter, and passes.</exception>
     public IDisposable? TryHold(string run)
     {
         try
@@ -81,7 +92,7 @@ internal sealed class RunIndex(string root)
             file.Dispose();
             return null;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is UnauthorizedAccessException or IOException { HResult: not (TooManyFilesInSystem or TooManyFiles) })
         {
             return Stream.Null;
         }

@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using CarServer.RunStore.Contracts;
@@ -10,15 +9,15 @@ namespace CarServer.RunStore;
 [JsonPolymorphic(TypeDiscriminatorPropertyName = "record")]
 [JsonDerivedType(typeof(RunStarted), "started")]
 [JsonDerivedType(typeof(RunTurn), "turn")]
-[FromJson, ToJson]
 [JsonDerivedType(typeof(RunEnded), "ended")]
+[FromJson, ToJson]
 internal abstract record RunRecord
 {
     /// <summary>The record as it stands in the file, with its '\n'. Turns have their own way: <see cref="TurnLine"/>.</summary>
     public byte[] ToLine()
     {
         var line = new ArrayBufferWriter<byte>(512);
-        using (var writer = new Utf8JsonWriter(line, RunRecordJson.Compact)) Json.RunRecord.WriteAll(writer, this);
+        using (var writer = new Utf8JsonWriter(line, Contract.Compact)) Json.RunRecord.WriteAll(writer, this);
         line.Write("\n"u8);
         return line.WrittenSpan.ToArray();
     }
@@ -86,9 +85,3 @@ internal sealed record CliOutcome(
 internal sealed record RunSummary(
     string RunId, string AgentId, string Intent, DateTime StartedAt, DateTime? EndedAt, RunStatus Status, int TurnCount,
     [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingDefault)] int TurnsDropped = 0);
-
-internal static class RunRecordJson
-{
-    /// <summary>Text stays readable and small: only what JSON itself demands is escaped.</summary>
-    public static readonly JsonWriterOptions Compact = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
-}

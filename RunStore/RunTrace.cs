@@ -99,7 +99,7 @@ internal static class RunTrace
         {
             return Json.RunRecord.Parse(line);
         }
-        catch (Exception e) when (e is JsonException or NotSupportedException)   // the latter for an object that does not say its kind
+        catch (JsonException)
         {
             return null;
         }

@@ -78,7 +78,7 @@ internal static class TurnLine
     private static byte[] EncodeBody(RunTurn turn)
     {
         var line = new ArrayBufferWriter<byte>(512);
-        using (var writer = new Utf8JsonWriter(line, RunRecordJson.Compact))
+        using (var writer = new Utf8JsonWriter(line, Contract.Compact))
             Json.RunRecord.WriteAll(writer, turn);
         return line.WrittenSpan[(Head.Length + 1)..].ToArray();   // the index written was the one digit 0
     }

@@ -1,4 +1,3 @@
-using System.Text.Json.Serialization;
 using CarServer.RunStore.Contracts;
 
 namespace CarServer.RunStore;

@@ -3,10 +3,10 @@ using System.Text;
 using System.Text.Json;
 using CarServer.Rpc.Transport;
 using CarServer.Rpc.WebSocket;
-using CarServer.State;
-using CarServer.State.Sessions;
-using Microsoft.Extensions.Logging;
 using CarServer.RunStore.Contracts;
+using CarServer.State;
+using Microsoft.Extensions.Logging;
+using CarServer.State.Sessions;
 
 namespace CarServer.Rpc.JsonRpc;
 

@@ -1,5 +1,4 @@
 using System.Text;
-using System.Text.Json;
 using CarServer.Rpc.Transport;
 using CarServer.RunStore.Contracts;
 using CarServer.State;

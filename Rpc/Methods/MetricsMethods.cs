@@ -1,7 +1,6 @@
-using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
-using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
+using CarServer.RunStore.Contracts;
 using CarServer.State.Events;
 
 namespace CarServer.Rpc.Methods;

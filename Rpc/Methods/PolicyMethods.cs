@@ -1,8 +1,8 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
-using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
+using CarServer.RunStore.Contracts;
 using CarServer.State.Engine.Policies;
 
 namespace CarServer.Rpc.Methods;

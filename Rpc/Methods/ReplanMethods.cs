@@ -1,7 +1,7 @@
 using System.Text.Json;
 using CarServer.Rpc.JsonRpc;
-using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
+using CarServer.RunStore.Contracts;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Tools;
 using CarServer.State.Sessions;

@@ -2,8 +2,8 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
-using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
+using CarServer.RunStore.Contracts;
 using CarServer.State;
 using CarServer.State.Runs;
 

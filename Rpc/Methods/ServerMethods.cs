@@ -1,8 +1,7 @@
 using System.Globalization;
-using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
-using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
+using CarServer.RunStore.Contracts;
 using CarServer.State;
 using CarServer.State.Sessions;
 

@@ -1,8 +1,7 @@
 using System.Text;
-using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
-using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
+using CarServer.RunStore.Contracts;
 using CarServer.State.Sessions;
 
 namespace CarServer.Rpc.Methods;

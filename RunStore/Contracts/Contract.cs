@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 
 namespace CarServer.RunStore.Contracts;
@@ -34,9 +35,12 @@ internal static class Contract
 {
     private static readonly JsonReaderOptions Options = new() { MaxDepth = RawJsonConverter.MaxWrappedDepth };
 
+    /// <summary>For what is stored: text stays readable and small, only what JSON itself demands is escaped.</summary>
+    public static readonly JsonWriterOptions Compact = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
+
     /// <summary>Reads exactly one value.</summary>
     /// <returns>Null for the JSON <c>null</c>, if that is a value of the type.</returns>
-    /// <exception cref="JsonException">It is none of this form; its path says where.</exception>
+    /// <exception cref="JsonException">It is none of this form; its path and line say where.</exception>
     public static T? Parse<T>(this IReads<T> contract, ReadOnlySpan<byte> json)
     {
         var reader = new Utf8JsonReader(json, Options);
@@ -44,11 +48,12 @@ internal static class Contract
         {
             reader.Read();
             T? value = reader.TokenType == JsonTokenType.Null && default(T) is null ? default : contract.Read(ref reader);
-            return reader.Read() ? throw new JsonException("more than one value") : value;
+            reader.Read();   // refuses whatever comes behind it
+            return value;
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            throw new JsonException(e.Message, JsonPath.At(json, reader.TokenStartIndex), null, null, e);
+            throw new JsonException(e.Message, JsonPath.At(json, reader.TokenStartIndex), json[..(int)reader.TokenStartIndex].Count((byte)'\n'), null, e);
         }
     }
 

@@ -38,18 +38,22 @@ internal static class Members
         if ((seen & required) != required) throw new JsonException();
     }
 
-    /// <summary>The text of a member of the object that the reader stands on, wherever it is in there; null when it has none.</summary>
+    /// <summary>The text of a member of the object that the reader stands on, wherever it is in there; null when it has none, or something else.</summary>
     public static string? Find(Utf8JsonReader reader, ReadOnlySpan<byte> name)
     {
         Begin(ref reader);
+        string? text = null;
+        ulong seen = 0;
         while (Next(ref reader, out ReadOnlySpan<byte> found))
         {
-            bool isIt = found.SequenceEqual(name);
-            reader.Read();
-            if (isIt) return reader.TokenType == JsonTokenType.String ? reader.GetString() : null;
+            if (found.SequenceEqual(name))
+            {
+                Enter(ref reader, ref seen, 0);
+                text = reader.TokenType == JsonTokenType.String ? reader.GetString() : null;
+            }
             reader.Skip();
         }
-        return null;
+        return text;
     }
 
     public static void Unknown(ref Utf8JsonReader reader, ref Dictionary<string, JsonElement>? unknown)

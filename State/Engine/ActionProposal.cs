@@ -1,15 +1,14 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
+using CarServer.RunStore.Contracts;
 
 namespace CarServer.State.Engine;
 
 /// <summary>A plan to run: some actions, and where they came from (protocol 10.1). Unknown fields are carried.</summary>
 /// <remarks>
-/// Properties have setters because the JSON source generator loses the defaults of <c>init</c> properties, and
-/// attributes instead of <c>required</c>, which makes the serializer read every object twice. Nobody sets them after parsing.
+/// Properties have setters, so that what was left out keeps its default: a contract sets what it reads. Nobody sets them after that.
 /// </remarks>
 [FromJson]
 internal sealed record ActionProposal

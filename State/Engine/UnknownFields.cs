@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Runtime.InteropServices;
 using System.Text.Json;
 using CarServer.RunStore;
+using CarServer.RunStore.Contracts;
 
 namespace CarServer.State.Engine;
 
@@ -15,7 +16,7 @@ internal static class UnknownFields
     {
         if (fields is null) return default;
         var json = new ArrayBufferWriter<byte>();
-        using (var writer = new Utf8JsonWriter(json, RunRecordJson.Compact))
+        using (var writer = new Utf8JsonWriter(json, Contract.Compact))
         {
             writer.WriteStartObject();
             foreach ((string name, JsonElement value) in fields)

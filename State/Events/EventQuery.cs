@@ -1,6 +1,6 @@
 using System.Text.Json;
-using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
+using CarServer.RunStore.Contracts;
 
 namespace CarServer.State.Events;
 

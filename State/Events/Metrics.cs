@@ -1,8 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
-using System.Text.Json.Serialization;
-using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
+using CarServer.RunStore.Contracts;
 
 namespace CarServer.State.Events;
 

@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.Diagnostics.CodeAnalysis;
-using System.Text.Json.Serialization;
 using CarServer.RunStore;
 using CarServer.State.Sessions;
 

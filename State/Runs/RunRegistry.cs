@@ -18,6 +18,12 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     /// <summary>How long a start waits for another one with its key, here or in another daemon: what that waits for is its first write.</summary>
     private static readonly TimeSpan LongestStart = TimeSpan.FromSeconds(10);
 
+    /// <summary>Starts with a key that are under way at once: each holds a file open until its first line is stored.</summary>
+    private const int MaxKeyedStarts = 64;
+
+    /// <summary>Between two looks at a key that somebody else is starting a run with: from a millisecond on, doubled each time.</summary>
+    private static readonly TimeSpan LongestPause = TimeSpan.FromMilliseconds(50);
+
     /// <summary>Between two attempts at an index that starts have found wanting: each looks at every run on disk.</summary>
     private static readonly TimeSpan IndexPause = TimeSpan.FromMinutes(1);
 
@@ -28,6 +34,7 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
 
     private readonly ConcurrentQueue<Run> _ended = new();
     private readonly SemaphoreSlim _root = new(1);
+    private readonly SemaphoreSlim _keyedStarts = new(MaxKeyedStarts);
     private volatile bool _rootIsReady;
     private readonly CancellationTokenSource _stopping = new();
     private readonly Lock _indexGate = new();
@@ -62,11 +69,24 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
         CheckLength("outcome_description", outcomeDescription);
         if (!_rootIsReady) await EnsureRootAsync();
 
-        (Run? existing, RunClaim? claim) = runId is null ? default : await FindOrClaimAsync(agentId, runId, clientId);
-        using RunClaim? untilStored = claim;
-        Run run = existing is not null
-            ? Resume(existing, clientId, agentId)
-            : Open(new RunStarted(runId ?? Guid.NewGuid().ToString(), agentId, intent, outcomeDescription, Now), clientId);
+        if (runId is null) return await HeadStoredAsync(Open(new RunStarted(Guid.NewGuid().ToString(), agentId, intent, outcomeDescription, Now), clientId), opened);
+
+        await _keyedStarts.WaitAsync();
+        try
+        {
+            (Run? existing, RunClaim? claim) = await FindOrClaimAsync(agentId, runId, clientId);
+            using RunClaim? untilStored = claim;
+            Run run = existing is not null ? Resume(existing, clientId, agentId) : Open(new RunStarted(runId, agentId, intent, outcomeDescription, Now), clientId);
+            return await HeadStoredAsync(run, opened);
+        }
+        finally
+        {
+            _keyedStarts.Release();
+        }
+    }
+
+    private async Task<Run> HeadStoredAsync(Run run, Action<Run>? opened)
+    {
         opened?.Invoke(run);
         try
         {
@@ -307,10 +327,11 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     public void Dispose()
     {
         _stopping.Cancel();
-        _indexing?.Wait();   // not longer than one agent's directory takes
+        if (_indexing is not null) Task.WaitAny(_indexing);   // not longer than one agent's directory takes
         _stopping.Dispose();
         _share?.Dispose();
         _root.Dispose();
+        _keyedStarts.Dispose();
     }
 
     private async Task EnsureRootAsync()
@@ -359,16 +380,28 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     private async Task<(Run? Existing, RunClaim? Claim)> FindOrClaimAsync(string agentId, string runId, string clientId)
     {
         long start = Stopwatch.GetTimestamp();
-        while (true)
+        for (TimeSpan pause = TimeSpan.FromMilliseconds(1); ; pause = pause * 2 < LongestPause ? pause * 2 : LongestPause)
         {
             if (Find(runId) is { } known) return (known, null);
-            if (await Task.Run(() => catalog.TryClaim(agentId, runId)) is { } claim)
+            if (await ClaimAsync(agentId, runId) is { } claim)
             {
                 if (!claim.IndexIsComplete) RefreshIndexSoon();
                 return (Find(runId) ?? (claim.Taken is { } trace ? Load(trace, clientId) : null), claim);
             }
             if (Stopwatch.GetElapsedTime(start) > LongestStart) throw new RefusedException($"idempotency_key `{runId}`: somebody else is starting a run with it, and the disk does not answer: try again");
-            await Task.Delay(1);
+            await Task.Delay(pause);
+        }
+    }
+
+    private async Task<RunClaim?> ClaimAsync(string agentId, string runId)
+    {
+        try
+        {
+            return await Task.Run(() => catalog.TryClaim(agentId, runId));
+        }
+        catch (IOException e)
+        {
+            throw StoreRefused(e);
         }
     }
 

@@ -1,6 +1,6 @@
 using System.Text.Json;
-using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
+using CarServer.RunStore.Contracts;
 using CarServer.State.Engine;
 using CarServer.State.Engine.Analysis;
 

@@ -1,6 +1,6 @@
 using System.Buffers;
-using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
+using CarServer.RunStore.Contracts;
 
 namespace CarServer.State.Sessions;
 

@@ -14,14 +14,16 @@ public sealed class KeyTests
         using var home = new TempHome();
         var owners = new Dictionary<string, string>();
         int unheard = 0;
+        var random = new Random(13);
         for (int round = 0; round < 6; round++)
         {
             await using (TestDaemon primary = await TestDaemon.StartAsync(new DaemonStart { Home = home, Arguments = ["--no-auth"] }))
             await using (TestDaemon secondary = await TestDaemon.StartAsync(new DaemonStart { Home = home, Arguments = ["--no-auth"] }))
             {
-                var asked = (from daemon in (TestDaemon[])[primary, secondary] from agent in (string[])["a", "b"] select AskAsync(daemon, agent, round)).ToArray();
-                // The moment is what this test is about; it is drawn, not waited for.
-                await Task.Delay(TimeSpan.FromMilliseconds(Random.Shared.NextDouble() * 40));
+                // The moment is what this test is about: in the middle of what follows so many acknowledgements.
+                var moment = new Countdown(1 + random.Next(2 * Keys));
+                var asked = (from daemon in (TestDaemon[])[primary, secondary] from agent in (string[])["a", "b"] select AskAsync(daemon, agent, round, moment)).ToArray();
+                await moment.Passed;
                 await Task.WhenAll(primary.KillAsync(), secondary.KillAsync());
                 foreach ((string key, string agent) in (await Task.WhenAll(asked)).SelectMany(static acknowledged => acknowledged))
                 {
@@ -46,20 +48,36 @@ public sealed class KeyTests
     }
 
     /// <summary>Starts a run of each key until the daemon is gone; what was acknowledged, and to whom.</summary>
-    private static async Task<List<(string Key, string Agent)>> AskAsync(TestDaemon daemon, string agent, int round)
+    private static async Task<List<(string Key, string Agent)>> AskAsync(TestDaemon daemon, string agent, int round, Countdown moment)
     {
         var acknowledged = new List<(string, string)>();
         try
         {
             await using RpcPeer peer = await daemon.ConnectAsync();
             for (int key = 0; key < Keys; key++)
+            {
                 if (await StartAsync(peer, agent, $"k{round}-{key}") is { } owner) acknowledged.Add(($"k{round}-{key}", owner));
+                moment.Signal();
+            }
         }
         catch (Exception e) when (e is PeerClosedException or SocketException or ObjectDisposedException or IOException)
         {
             // Killed.
         }
         return acknowledged;
+    }
+
+    private sealed class Countdown(int left)
+    {
+        private readonly TaskCompletionSource _passed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private int _left = left;
+
+        public Task Passed => _passed.Task;
+
+        public void Signal()
+        {
+            if (Interlocked.Decrement(ref _left) == 0) _passed.SetResult();
+        }
     }
 
     /// <returns>Null when the key is another agent's.</returns>

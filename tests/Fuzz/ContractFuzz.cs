@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using System.Text.RegularExpressions;
@@ -33,7 +34,7 @@ public sealed partial class ContractFuzz
             {
                 string json = Text(schema.RootElement, faults: _random.Next(3) == 0 ? 0 : 0.02);
                 (string ours, string theirs) = (type.Ours(json), type.Theirs(json));
-                if (!AreAlike(ours, theirs)) Assert.Fail($"{type.Contract.GetType().Name}\n{json}\nours   {ours}\ntheirs {theirs}");
+                if (!AreAlike(json, ours, theirs)) Assert.Fail($"{type.Contract.GetType().Name}\n{json}\nours   {ours}\ntheirs {theirs}");
                 if (ours.StartsWith('{')) taken++;
                 else refused++;
             }
@@ -75,9 +76,22 @@ public sealed partial class ContractFuzz
     private sealed record Reading(IContract Contract, Func<string, string> Ours, Func<string, string> Theirs);
 
     /// <summary>A member that comes twice is refused where its name stands, the framework first reads the value, and may stumble in there; of a union without its word it names only where the union begins.</summary>
-    private static bool AreAlike(string ours, string theirs) => ours == theirs
-        || (ours.StartsWith("refused at ", StringComparison.Ordinal) && theirs.StartsWith("refused at ", StringComparison.Ordinal)
+    private static bool AreAlike(string json, string ours, string theirs) => ours == theirs || (HasTwice(json) || json.Contains("\"record\"", StringComparison.Ordinal))
+        && (ours.StartsWith("refused at ", StringComparison.Ordinal) && theirs.StartsWith("refused at ", StringComparison.Ordinal)
             && (theirs.StartsWith(ours, StringComparison.Ordinal) || ours.StartsWith(theirs, StringComparison.Ordinal)));
+
+    private static bool HasTwice(string json)
+    {
+        var open = new Stack<HashSet<string>>();
+        var reader = new Utf8JsonReader(Encoding.UTF8.GetBytes(json));
+        while (reader.Read())
+        {
+            if (reader.TokenType == JsonTokenType.StartObject) open.Push([]);
+            else if (reader.TokenType == JsonTokenType.EndObject) open.Pop();
+            else if (reader.TokenType == JsonTokenType.PropertyName && !open.Peek().Add(reader.GetString()!)) return true;
+        }
+        return false;
+    }
 
     private static Reading Of<T>(IReads<T> contract)
     {

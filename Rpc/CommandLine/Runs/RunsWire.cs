@@ -1,8 +1,7 @@
 using System.Text.Json;
-using System.Text.Json.Serialization;
 using CarServer.Rpc.Client;
-using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
+using CarServer.RunStore.Contracts;
 
 namespace CarServer.Rpc.CommandLine.Runs;
 
@@ -40,7 +39,7 @@ internal static class RunsWire
         where T : class
     {
         try { return contract.Parse(said.Utf8) ?? throw new JsonException(); }
-        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        catch (JsonException)
         {
             throw new RpcErrorException(-32603, $"what the daemon says in {method} cannot be understood");
         }

@@ -1,8 +1,8 @@
 using System.Runtime.CompilerServices;
 using System.Text.Json;
 using CarServer.Rpc.Client;
-using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
+using CarServer.RunStore.Contracts;
 
 namespace CarServer.Rpc.CommandLine.Runs;
 
@@ -37,6 +37,6 @@ internal sealed class TraceReader(RpcClient client, string runId)
     public static RunRecord? Parse(RawJson record)
     {
         try { return Json.RunRecord.Parse(record.Utf8); }
-        catch (Exception e) when (e is JsonException or NotSupportedException or InvalidOperationException) { return null; }
+        catch (JsonException) { return null; }
     }
 }

@@ -6,7 +6,7 @@ using Microsoft.CodeAnalysis.Text;
 namespace CarServer.RunStore.Contracts.Generator;
 
 /// <summary>Writes the class <c>CarServer.Json</c>: a contract for each type that is marked, and for all they hold.</summary>
-/// <remarks>One file from all marks at once: types hold each other across files, and the whole takes a few milliseconds.</remarks>
+/// <remarks>One file from all marks at once, and anew with each change: types hold each other across files, and the whole takes a few milliseconds.</remarks>
 [Generator]
 public sealed class ContractGenerator : IIncrementalGenerator
 {
@@ -29,13 +29,12 @@ public sealed class ContractGenerator : IIncrementalGenerator
         {
             foreach (ITypeSymbol type in read) contracts.Add(type, Direction.Read);
             foreach (ITypeSymbol type in written) contracts.Add(type, Direction.Write);
+            output.AddSource("Json.g.cs", SourceText.From(new ContractWriter(contracts).Write(), Encoding.UTF8));
         }
         catch (NoContractException e)
         {
             output.ReportDiagnostic(Diagnostic.Create(NoContract, e.Where, e.Message));
-            return;
         }
-        output.AddSource("Json.g.cs", SourceText.From(new ContractWriter(contracts).Write(), Encoding.UTF8));
     }
 
     private static readonly DiagnosticDescriptor NoContract = new(

@@ -41,7 +41,12 @@ internal sealed class ContractOf(ITypeSymbol type, Kind kind, string name)
     public string FullName => Type.WithNullableAnnotation(NullableAnnotation.None).ToDisplayString(Symbols.FullNames);
     public string Expression => Kind == Kind.Scalar ? Name : $"Json.{Name}";
     /// <summary>Whether its schema says anything.</summary>
-    public bool HasSchema => !(Kind == Kind.Scalar && (Name.EndsWith(".Raw") || Name.EndsWith(".Element"))) && !(Kind == Kind.Converted && Type.SpecialType != SpecialType.System_String);
+    public bool HasSchema => Kind switch
+    {
+        Kind.Scalar => Type.SpecialType != SpecialType.None,
+        Kind.Converted => Type.SpecialType == SpecialType.System_String,   // one of some words
+        _ => true,
+    };
 }
 
 /// <summary>One property on the wire.</summary>
@@ -57,7 +62,7 @@ internal sealed class Member(IPropertySymbol property, string name, ContractOf c
     /// <summary>Left out of what is written: null for never, else the condition's name.</summary>
     public string? LeftOut { get; set; }
     public IParameterSymbol? Parameter { get; set; }
-    public bool IsRead => Parameter != null || (Property.SetMethod is { IsInitOnly: false });
+    public bool IsRead => Parameter != null || Property.SetMethod != null;
 }
 
 /// <summary>The contracts that the marked types need, each once, what it holds before itself.</summary>
@@ -65,6 +70,7 @@ internal sealed class ContractSet
 {
     private readonly Dictionary<string, ContractOf> _byKey = [];
     private readonly Dictionary<string, ContractOf> _byName = [];
+    private readonly HashSet<ContractOf> _filling = [];
 
     public List<ContractOf> All { get; } = [];
 
@@ -87,6 +93,7 @@ internal sealed class ContractSet
             Fill(contract, direction);
             All.Add(contract);
         }
+        else if (_filling.Contains(contract)) throw new NoContractException(type, "holds itself: its schema would have no end");
         else if ((contract.Direction & direction) != direction) Fill(contract, direction);
         return contract;
     }
@@ -107,6 +114,7 @@ internal sealed class ContractSet
     private void Fill(ContractOf contract, Direction direction)
     {
         contract.Direction |= direction;
+        _filling.Add(contract);
         switch (contract.Kind)
         {
             case Kind.List: contract.Item = Add(Symbols.ItemOf(contract.Type)!, direction); break;
@@ -114,6 +122,7 @@ internal sealed class ContractSet
             case Kind.Object: FillObject(contract, direction); break;
             case Kind.Union: FillUnion(contract, direction); break;
         }
+        _filling.Remove(contract);
     }
 
     private void FillUnion(ContractOf contract, Direction direction)
@@ -143,6 +152,8 @@ internal sealed class ContractSet
             AttributeData? ignore = Symbols.Attribute(property, "JsonIgnoreAttribute");
             object? condition = ignore?.NamedArguments.FirstOrDefault(a => a.Key == "Condition").Value.Value;
             if (ignore != null && condition is null) continue;
+            if (direction == Direction.Read && property.SetMethod is { IsInitOnly: true } && contract.Constructor?.Parameters.Any(p => p.Name == property.Name) != true)
+                throw new NoContractException(property, "can be set by an initializer alone, and then what was left out would lose its default");
 
             ITypeSymbol value = property.Type;
             bool nullableValue = value is INamedTypeSymbol { OriginalDefinition.SpecialType: SpecialType.System_Nullable_T };
@@ -155,8 +166,13 @@ internal sealed class ContractSet
                 IsNullableValue = nullableValue,
                 MayBeNull = nullableValue || (value.IsReferenceType && (property.NullableAnnotation == NullableAnnotation.Annotated || Symbols.Attribute(property, "AllowNullAttribute") != null)),
                 IsRequired = parameter is { HasExplicitDefaultValue: false } || property.IsRequired || Symbols.Attribute(property, "JsonRequiredAttribute") != null,
-                // JsonIgnoreCondition: WhenWritingDefault is 2, WhenWritingNull 3.
-                LeftOut = condition switch { 2 => "default", 3 => "null", _ => null },
+                LeftOut = condition switch
+                {
+                    null => null,
+                    2 => "default",   // JsonIgnoreCondition.WhenWritingDefault
+                    3 => "null",      // JsonIgnoreCondition.WhenWritingNull
+                    _ => throw new NoContractException(property, "is ignored on a condition that contracts do not know"),
+                },
             });
         }
         if (contract.Members.Count > 64) throw new NoContractException(type, "has more than 64 members");

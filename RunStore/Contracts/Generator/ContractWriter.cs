@@ -215,8 +215,8 @@ internal sealed class ContractWriter(ContractSet contracts)
         string write = $"writer.WritePropertyName({name}); {member.Contract.Expression}.Write(writer, {{0}});";
         if (!couldBeNull)
         {
-            if (member.LeftOut == "default") Line($"if (!{value}.Equals(default))");
-            Line("{ " + string.Format(CultureInfo.InvariantCulture, write.Replace("{ ", "{{ "), value) + " }");
+            if (member.LeftOut == "default") Line($"if (!global::System.Collections.Generic.EqualityComparer<{member.Contract.FullName}>.Default.Equals({value}, default))");
+            Line($"{{ {write.Replace("{0}", value)} }}");
             return;
         }
         Line($"if ({value} is {{ }} {Local(member.Property.Name)}) {{ {write.Replace("{0}", Local(member.Property.Name))} }}");

@@ -1,4 +1,3 @@
-using System.Text.Json.Serialization;
 using CarServer.RunStore;
 
 namespace CarServer.State.Engine.Analysis;

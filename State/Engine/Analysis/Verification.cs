@@ -1,6 +1,5 @@
-using System.Text.Json.Serialization;
-using CarServer.RunStore.Contracts;
 using CarServer.RunStore;
+using CarServer.RunStore.Contracts;
 
 namespace CarServer.State.Engine.Analysis;
 
