@@ -38,9 +38,10 @@ internal sealed class HeadProtocol(IRequestHandler handler, Admission admission,
     private int Read(Connection connection, ReadOnlySpan<byte> octets)
     {
         if (!RequestHead.TryParse(octets, out RequestHead head, out HttpRefusal? refusal) && refusal is null) return 0;
-        IPAddress? local = unix ? null : Posix.TcpEnds(connection.Descriptor)?.Local.Address ?? IPAddress.None;
+        (IPEndPoint Local, IPEndPoint Remote)? ends = unix ? null : Posix.TcpEnds(connection.Descriptor);
+        IPAddress? local = unix ? null : ends?.Local.Address ?? IPAddress.None;
         refusal ??= head.HasBody ? new HttpRefusal(413, "no request here has a body") : admission.Check(head, local);
-        if (refusal is null && PeerUser.IsAnother(connection.Descriptor, unix, unknownIsForeign))
+        if (refusal is null && (unix ? PeerUser.IsAnother(connection.Descriptor, unix, unknownIsForeign) : PeerUser.IsAnother(ends, unknownIsForeign)))
             refusal = new HttpRefusal(403, "this daemon serves another user");
         if (refusal is not null)
         {

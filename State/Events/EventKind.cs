@@ -27,10 +27,12 @@ internal static class EventKinds
     /// <summary>The kind as the wire and the journal spell it.</summary>
     public static JsonEncodedText Word(this EventKind kind) => Words[(int)kind];
 
-    /// <summary>The kind of this word; null when it is none that this daemon knows.</summary>
-    public static EventKind? Find(string word)
+    /// <summary>For each kind whether it is among the words, of which those that this daemon does not know stand for none.</summary>
+    public static bool[] Of(IReadOnlyList<string> words)
     {
-        int at = Array.FindIndex(Words, known => known.ToString() == word);
-        return at < 0 ? null : (EventKind)at;
+        var asked = new bool[Words.Length];
+        foreach (string word in words)
+            if (Array.FindIndex(Words, known => known.ToString() == word) is >= 0 and var at) asked[at] = true;
+        return asked;
     }
 }

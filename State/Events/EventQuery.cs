@@ -34,14 +34,14 @@ internal sealed record EventQuery(
     /// <param name="events">Oldest first.</param>
     public List<ReadOnlyMemory<byte>> Run(ReadOnlySpan<LoggedEvent> events)
     {
-        HashSet<EventKind>? kinds = Kinds is null ? null : [.. Kinds.Select(EventKinds.Find).OfType<EventKind>()];
+        bool[]? kinds = Kinds is null ? null : EventKinds.Of(Kinds);
         // As the log spells them, so that they can be compared as they stand in the line.
         RawJson? actionId = ActionId is null ? null : RawJson.FromString(ActionId), proposalId = ProposalId is null ? null : RawJson.FromString(ProposalId);
         var found = new List<ReadOnlyMemory<byte>>(Limit == 0 ? events.Length : Math.Min(Limit, events.Length));
         for (int i = events.Length - 1; i >= 0 && (Limit == 0 || found.Count < Limit); i--)
         {
             ref readonly LoggedEvent logged = ref events[i];
-            if (kinds?.Contains(logged.Kind) == false || logged.At < Since || logged.At >= Until) continue;
+            if (kinds?[(int)logged.Kind] == false || logged.At < Since || logged.At >= Until) continue;
             if (actionId is not null || proposalId is not null || DataMatches is not null)
             {
                 if (!EventLine.TryParse(logged.Line, out EventLine line)) continue;

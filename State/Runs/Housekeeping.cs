@@ -82,7 +82,7 @@ internal sealed class Housekeeping(RunRegistry runs, RunCatalog catalog, Appende
                 {
                     await runs.RefusedEnds.RetryAsync(appender);
                     await CollectAsync(dryRun: false, _stopping.Token);
-                    await Task.Run(runs.RefreshIndex, _stopping.Token);
+                    await Task.Run(runs.Indexing.Run, _stopping.Token);
                 }
                 catch (Exception e) when (e is not OperationCanceledException)
                 {

@@ -24,9 +24,6 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     /// <summary>Between two looks at a key that somebody else is starting a run with: from a millisecond on, doubled each time.</summary>
     private static readonly TimeSpan LongestPause = TimeSpan.FromMilliseconds(50);
 
-    /// <summary>Between two attempts at an index that starts have found wanting: each looks at every run on disk.</summary>
-    private static readonly TimeSpan IndexPause = TimeSpan.FromMinutes(1);
-
     private readonly ConcurrentDictionary<string, Run> _runs = new();
 
     /// <summary>The open ones among them, so that a disconnect need not look at every run there ever was.</summary>
@@ -36,10 +33,6 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     private readonly SemaphoreSlim _root = new(1);
     private readonly SemaphoreSlim _keyedStarts = new(MaxKeyedStarts);
     private volatile bool _rootIsReady;
-    private readonly CancellationTokenSource _stopping = new();
-    private readonly Lock _indexGate = new();
-    private Task? _indexing;
-    private long _indexingBegan;
     private bool _waitedForShare;
     private IDisposable? _share;   // of the store, from the first run on: another daemon must not adopt what is open here
 
@@ -50,6 +43,9 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
 
     /// <summary>True from a run's start until its end is accepted.</summary>
     public bool IsOpen(string runId) => _open.ContainsKey(runId);
+
+    /// <summary>Has the index of run ids agree with what is on disk.</summary>
+    public RunIndexing Indexing { get; } = new(catalog, log, clock);
 
     /// <summary>Ends that the disk refused; <see cref="Housekeeping"/> offers them again.</summary>
     public RefusedEnds RefusedEnds { get; } = new(log);
@@ -326,9 +322,7 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     /// <summary>Lets go of the store. The runs must have ended, and the appender with them.</summary>
     public void Dispose()
     {
-        _stopping.Cancel();
-        if (_indexing is not null) Task.WaitAny(_indexing);   // not longer than one agent's directory takes
-        _stopping.Dispose();
+        Indexing.Dispose();
         _share?.Dispose();
         _root.Dispose();
         _keyedStarts.Dispose();
@@ -385,7 +379,7 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
             if (Find(runId) is { } known) return (known, null);
             if (await ClaimAsync(agentId, runId) is { } claim)
             {
-                if (!claim.IndexIsComplete) RefreshIndexSoon();
+                if (!claim.IndexIsComplete) Indexing.BeginSoon();
                 return (Find(runId) ?? (claim.Taken is { } trace ? Load(trace, clientId) : null), claim);
             }
             if (Stopwatch.GetElapsedTime(start) > LongestStart) throw new RefusedException($"idempotency_key `{runId}`: somebody else is starting a run with it, and the disk does not answer: try again");
@@ -412,33 +406,6 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
         Run kept = _runs.GetOrAdd(trace.RunId, stored);
         if (kept == stored) Retire(kept);
         return kept;
-    }
-
-    private void RefreshIndexSoon()
-    {
-        lock (_indexGate)
-        {
-            if (_indexing is not null && (!_indexing.IsCompleted || clock.GetElapsedTime(_indexingBegan) < IndexPause)) return;
-            _indexingBegan = clock.GetTimestamp();
-            _indexing = Task.Run(RefreshIndex);
-        }
-    }
-
-    /// <summary>Has the index agree with what is on disk. Until then, where it does not know, all agents are searched.</summary>
-    public void RefreshIndex()
-    {
-        try
-        {
-            catalog.RefreshIndex(_stopping.Token);
-        }
-        catch (OperationCanceledException)
-        {
-            // The daemon stops.
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            log.LogWarning("run store: the index of {Root} can't be made: {Reason}", catalog.Root, PrivateFiles.Reason(e));
-        }
     }
 
     private void Ended(Run run)

@@ -161,6 +161,7 @@ internal static unsafe partial class Posix
         {
             int family = OperatingSystem.IsMacOS() ? a[1] : *(ushort*)a;
             int port = a[2] << 8 | a[3];
+            if (family == 2 && *(uint*)(a + 4) == 0x0100007F) return new IPEndPoint(IPAddress.Loopback, port);   // nearly all of them
             if (family == 2) return new IPEndPoint(new IPAddress(new ReadOnlySpan<byte>(a + 4, 4)), port);
             if (family == (OperatingSystem.IsMacOS() ? 30 : 10)) return new IPEndPoint(Unmapped(new IPAddress(new ReadOnlySpan<byte>(a + 8, 16))), port);
             return null;

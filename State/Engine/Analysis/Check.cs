@@ -63,13 +63,22 @@ internal sealed class Findings
     {
         _byCheck[check] = Of(check) + 1;
         if (_bySeverity[(int)severity]++ >= AnalysisLimits.MaxIssues) return;
-        _kept.Add(new Found(index, new Issue(action.Id, severity, Cut(message), check.Tier)));
+        _kept.Add(new Found(index, _kept.Count, new Issue(action.Id, severity, Cut(message), check.Tier)));
     }
 
     /// <summary>By action, and for each in the order they were found.</summary>
-    public Issue[] List() => [.. _kept.OrderBy(static kept => kept.Action).Select(static kept => kept.Issue)];
+    public List<Issue> List()
+    {
+        _kept.Sort(static (a, b) => a.Action == b.Action ? a.Place.CompareTo(b.Place) : a.Action.CompareTo(b.Action));
+        return _kept.ConvertAll(static kept => kept.Issue);
+    }
 
-    private sealed record Found(int Action, Issue Issue);
+    private sealed class Found(int action, int place, Issue issue)
+    {
+        public int Action { get; } = action;
+        public int Place { get; } = place;
+        public Issue Issue { get; } = issue;
+    }
 
     private static string Cut(string message) =>
         message.Length <= AnalysisLimits.MaxMessageChars ? message : Excerpt.Of(message, AnalysisLimits.MaxMessageChars - 1);

@@ -4,7 +4,11 @@ namespace CarServer.State.Engine.Policies;
 /// <param name="sessionId">Null for the global scope.</param>
 internal sealed class PolicyScope(string? sessionId)
 {
-    internal readonly record struct Entry(Policy Policy, int Bytes);
+    internal sealed class Entry(Policy policy, int bytes)
+    {
+        public Policy Policy { get; } = policy;
+        public int Bytes { get; } = bytes;
+    }
 
     private volatile Entry[] _entries = [];
 

@@ -23,7 +23,7 @@ public sealed class RunIndexTests
         await Assert.That(await house.StartAsync("third", "by-hand")).IsEqualTo("third");
         Write(house.Home, "copied", "too", Now, Now);
         await Assert.That(house.Catalog.Find("too")!.AgentId).IsEqualTo("copied");
-        house.Runs.RefreshIndex();
+        house.Runs.Indexing.Run();
         await Assert.That(await house.StartAsync("third", "too")).IsEqualTo("belongs to another");
         await Assert.That(await house.StartAsync("copied", "too")).IsEqualTo("copied");
     }
@@ -88,7 +88,7 @@ public sealed class RunIndexTests
         Directory.Move(before.Home.In("runs", "moved"), before.Home.In("runs", "elsewhere"));
 
         await using var house = new House(before.Home);
-        house.Runs.RefreshIndex();
+        house.Runs.Indexing.Run();
         await Assert.That(house.Catalog.Find("moved")!.AgentId).IsEqualTo("elsewhere");
         await Assert.That(await house.StartAsync("new", "file")).IsEqualTo("new");
         await Assert.That(await house.StartAsync("new", "directory")).IsEqualTo("new");
@@ -182,7 +182,7 @@ public sealed class RunIndexTests
         await house.StartAsync("a", "k");
         foreach (string name in (string[])["gone", "starting"]) house.Catalog.AddToIndex("a", name);
         foreach (string name in (string[])["gone", "k"]) File.SetLastWriteTimeUtc(house.Home.In("runs", ".index", name), DateTime.UtcNow.AddHours(-2));
-        house.Runs.RefreshIndex();
+        house.Runs.Indexing.Run();
         await Assert.That(new DirectoryInfo(house.Home.In("runs", ".index")).EnumerateFileSystemInfos().Select(static entry => entry.Name))
             .IsEquivalentTo([".complete", ".holds", "k", "starting"]);
     }
