@@ -1,6 +1,6 @@
 namespace CarServer.RunStore;
 
-/// <summary>Which agent has a run id: <c>runs/.index/RUN</c>, a link to the agent's directory. It only spares a search through all agents.</summary>
+/// <summary>Which agent has a run id: <c>runs/.index/RUN</c>, a link whose text is <c>.agent/AGENT</c>. It only spares a search through all agents.</summary>
 /// <remarks>
 /// <para>What counts is the tree. An entry that leads to no trace is a leftover, of a start or a removal that did not come to its end or of
 /// somebody's tidying, and whoever meets it searches. That an id has no entry means that no run has it, while the index is complete: an
@@ -12,7 +12,8 @@ internal sealed class RunIndex(string root)
     /// <summary>No agent is called so: a leading '.' is encoded.</summary>
     public const string DirectoryName = ".index";
 
-    private const string Up = "../";
+    /// <summary>Leads nowhere: who walks through the tree and follows links comes into no agent twice.</summary>
+    private const string Prefix = ".agent/";
     private const int TooManyFilesInSystem = 23, TooManyFiles = 24;   // ENFILE, EMFILE: the same on Linux and macOS
 
     /// <summary>A leftover this old is no start that is just about to write its trace.</summary>
@@ -39,7 +40,7 @@ internal sealed class RunIndex(string root)
 
     /// <summary>The agent that an id leads to, whether or not the run is still there.</summary>
     public string? AgentOf(string run) =>
-        new FileInfo(Path.Combine(_directory, run)).LinkTarget is { } target && Path.GetFileName(target) is not ".." and var agent && target == Up + agent ? agent : null;
+        new FileInfo(Path.Combine(_directory, run)).LinkTarget is { } target && Path.GetFileName(target) is [not '.', ..] and var agent && target == Prefix + agent ? agent : null;
 
     /// <summary>Makes the entry of a run that is about to be written, or that lies there without.</summary>
     /// <returns>False when the disk refuses: the index is no longer complete.</returns>
@@ -52,13 +53,13 @@ internal sealed class RunIndex(string root)
             if (before == agent) return true;
             if (before is null)
             {
-                File.CreateSymbolicLink(path, Up + agent);
+                File.CreateSymbolicLink(path, Prefix + agent);
                 return true;
             }
             // Never a moment without an entry.
             string changed = Path.Combine(_directory, $".{run}.{Environment.ProcessId}");
             PrivateFiles.TryDelete(changed);
-            File.CreateSymbolicLink(changed, Up + agent);
+            File.CreateSymbolicLink(changed, Prefix + agent);
             File.Move(changed, path, overwrite: true);
             return true;
         }

@@ -100,7 +100,7 @@ internal sealed class ContractSet
 
     private static ContractOf Make(ITypeSymbol type, INamedTypeSymbol? converter)
     {
-        if (Symbols.ScalarOf(type) is { } scalar && (converter is null || scalar.EndsWith(".Raw"))) return new ContractOf(type, Kind.Scalar, "Scalar." + scalar);
+        if (Symbols.ScalarOf(type) is { } scalar && (converter is null || scalar == "Raw")) return new ContractOf(type, Kind.Scalar, "Scalar." + scalar);
         if (converter != null) return new ContractOf(type, Kind.Converted, converter.Name) { Converter = converter };
         if (type.TypeKind == TypeKind.Enum) return new ContractOf(type, Kind.Words, type.Name);
         if (Symbols.ItemOf(type) is { } item) return new ContractOf(type, Kind.List, "ListOf" + Symbols.PlainName(item));
