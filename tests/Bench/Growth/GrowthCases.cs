@@ -331,7 +331,7 @@ internal static class GrowthCases
     private static Rig SettledPostures(TestDaemon daemon, int count)
     {
         TraceClient client = WithPostures(daemon, count);
-        Thread.Sleep(TimeSpan.FromSeconds(2.5));   // AgentPermissions.SettledAge, and some
+        Thread.Sleep(TimeSpan.FromSeconds(0.5));   // AgentPermissions.SettledAge, and some
         return new Rig(window => [AskP50(client, Evaluate(count), window, HasOverride)], client);
     }
 
