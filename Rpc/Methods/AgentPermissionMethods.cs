@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using CarServer.Rpc.JsonRpc;
+using CarServer.RunStore;
 using CarServer.RunStore.Contracts;
 using CarServer.State;
 using CarServer.State.Permissions;
@@ -14,18 +15,18 @@ internal static class AgentPermissionMethods
         Method.Waiting("agent_permissions.get", "{}", "The default posture, and what agents have of their own.",
             Json.NoParams, Json.AgentPostures, static (call, _) => Task.Run(call.State.AgentPermissions.Read)),
         Method.Waiting("agent_permissions.set", "{ agent_id, mode, tier? }", "Sets an agent's mode, `always_allow`, `require_approval` or `deny`, for a tier or for all.",
-            Json.AgentSetParams, Json.AgentPostures,
+            Json.AgentSetParams, Json.AgentPostures.Encoded(),
             static (call, p) => Task.Run(() => call.State.AgentPermissions.Set(p.AgentId, p.Tier is { } tier ? TierWord.Parse(tier) : null, p.Mode)), Access.Host),
         Method.Waiting("agent_permissions.set_default", "{ preset } or { tier, mode }", "Sets the posture of all others: `cautious`, `balanced`, `trusting`, or the mode of one tier.",
-            Json.AgentDefaultParams, Json.AgentPostures, SetDefaultAsync, Access.Host),
+            Json.AgentDefaultParams, Json.AgentPostures.Encoded(), SetDefaultAsync, Access.Host),
         Method.Waiting("agent_permissions.reset", "{ agent_id }", "Has an agent follow the default again.",
-            Json.AgentParams, Json.AgentPostures,
+            Json.AgentParams, Json.AgentPostures.Encoded(),
             static (call, p) => Task.Run(() => call.State.AgentPermissions.Reset(p.AgentId)), Access.Host),
         Method.Waiting("agent_permissions.evaluate", "{ agent_id, tier }", "The mode that holds for an agent and a tier.",
             Json.AgentEvaluateParams, Json.AgentEvaluateResult, EvaluateAsync),
     ];
 
-    private static Task<AgentPostures> SetDefaultAsync(Call call, AgentDefaultParams p) => p switch
+    private static Task<RawJson> SetDefaultAsync(Call call, AgentDefaultParams p) => p switch
     {
         { Preset: { } preset, Tier: null, Mode: null } => Task.Run(() => call.State.AgentPermissions.SetDefault(preset)),
         { Preset: null, Tier: { } tier, Mode: { } mode } => Task.Run(() => call.State.AgentPermissions.SetDefault(TierWord.Parse(tier), mode)),

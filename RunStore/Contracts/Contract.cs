@@ -74,6 +74,15 @@ internal static class Contract
         return text.WrittenSpan.ToArray();
     }
 
+    /// <summary>For a value of the type that is at hand as the text it was written as, or will be stored as.</summary>
+    public static IWrites<RawJson> Encoded(this IContract contract) => new EncodedContract(contract);
+
+    private sealed class EncodedContract(IContract of) : IWrites<RawJson>
+    {
+        public void Write(Utf8JsonWriter writer, RawJson value) => writer.WriteRawValue(value.Utf8, skipInputValidation: true);
+        public void Describe(IBufferWriter<byte> output, bool orNull = false) => of.Describe(output, orNull);
+    }
+
     public static byte[] ToUtf8<T>(this IWrites<T> contract, T value)
     {
         var output = new ArrayBufferWriter<byte>(512);

@@ -111,7 +111,8 @@ internal sealed class AgentPermissions(string path, bool mayWrite)
     }
 
     /// <param name="tier">Null for all of them.</param>
-    public AgentPostures Set(string agentId, PermissionTier? tier, string mode) => Change(postures =>
+    /// <returns>What the file now holds, an <see cref="AgentPostures"/>, as of the other changes, too.</returns>
+    public RawJson Set(string agentId, PermissionTier? tier, string mode) => Change(postures =>
     {
         if (agentId.Length is 0 or > PermissionLimits.MaxAgentIdChars)
             throw new RefusedException($"agent_id must have 1 to {PermissionLimits.MaxAgentIdChars} characters", Refusal.Invalid);
@@ -122,18 +123,18 @@ internal sealed class AgentPermissions(string path, bool mayWrite)
         return postures with { Agents = agents };
     });
 
-    public AgentPostures SetDefault(string preset) => Change(postures => postures with { Default = Posture.Of(preset) });
+    public RawJson SetDefault(string preset) => Change(postures => postures with { Default = Posture.Of(preset) });
 
-    public AgentPostures SetDefault(PermissionTier tier, string mode) => Change(postures => postures with { Default = postures.Default.With(tier, mode) });
+    public RawJson SetDefault(PermissionTier tier, string mode) => Change(postures => postures with { Default = postures.Default.With(tier, mode) });
 
-    public AgentPostures Reset(string agentId) => Change(postures =>
+    public RawJson Reset(string agentId) => Change(postures =>
     {
         var agents = new Dictionary<string, PostureOverride>(postures.Agents);
         agents.Remove(agentId);
         return postures with { Agents = agents };
     });
 
-    private AgentPostures Change(Func<AgentPostures, AgentPostures> change)
+    private RawJson Change(Func<AgentPostures, AgentPostures> change)
     {
         if (!mayWrite) throw new RefusedException("another daemon is primary for this state root: postures are changed there");
         lock (_changing)
@@ -149,7 +150,7 @@ internal sealed class AgentPermissions(string path, bool mayWrite)
                 throw new RefusedException($"{path}: {PrivateFiles.Reason(e)}");
             }
             Volatile.Write(ref _last, new Reading(changed, content));   // to be compared with what is there, and not parsed
-            return changed;
+            return RawJson.FromCompact(content);
         }
     }
 }

@@ -1,10 +1,12 @@
 using System.Diagnostics;
 using System.IO.Enumeration;
 using System.Text;
+using CarServer.RunStore;
 using CarServer.State.Permissions;
 using CarServer.State.Runs;
 using CarServer.State.Engine.Tools;
 using CarServer.Tests.Support;
+using Microsoft.Win32.SafeHandles;
 
 namespace CarServer.Tests.Bench;
 
@@ -37,8 +39,8 @@ internal static class GrowthCases
         yield return new([Row("events in memory: events.query, an event", Shown.Nanoseconds, 100), Row("events in memory: events.count, a call", Shown.Microseconds, 1)], Events);
         yield return new([Row("postures of agents: evaluate, a call", Shown.Microseconds, 1)], SettledPostures) { Most = PermissionLimits.MaxAgents, Limit = TooManyPostures };
         yield return new([Row("postures of agents: set, a call", Shown.Microseconds, 100),
-            Row("postures: evaluate, just after that", Shown.Microseconds, 1) with { OnPurpose = "within two seconds of a change the file is read again, since another change may have the same time" }], ChangingPostures)
-            { Most = PermissionLimits.MaxAgents, Limit = TooManyPostures };
+            Row("postures: evaluate, just after that", Shown.Microseconds, 1) with { OnPurpose = "within a tenth of a second of a change the file is read again, since another change may have the same time" }], ChangingPostures)
+            { Most = PermissionLimits.MaxAgents, Limit = TooManyPostures, Bare = new("a file of as many bytes, synced and renamed", BareFile) };
     }
 
     private const string TooManyAgents = "nobody runs so many on one machine";
@@ -354,6 +356,23 @@ internal static class GrowthCases
         return new Rig(window =>
             [DaemonCases.Median(window / 2, () => Ask(client, sets[turn++ % 2], answer => answer.IndexOf("\"result\":"u8) >= 0)),
              AskP50(client, Evaluate(count), window / 2, HasOverride)], client);
+    }
+
+    private static Rig BareFile(TestDaemon daemon, int count)
+    {
+        string path = daemon.Home.In("agent-permissions.json"), temporary = path + ".bare";
+        byte[] content = File.ReadAllBytes(path);
+        return new Rig(window => [DaemonCases.Median(window / 2, () =>
+        {
+            long started = Stopwatch.GetTimestamp();
+            using (SafeFileHandle file = File.OpenHandle(temporary, FileMode.Create, FileAccess.Write, FileShare.None))
+            {
+                RandomAccess.Write(file, content, 0);
+                StableStorage.Sync(file);
+            }
+            File.Move(temporary, path, overwrite: true);
+            return Stopwatch.GetElapsedTime(started);
+        })]);
     }
 
     // ---------------------------------------------------------------- asking

@@ -1,3 +1,5 @@
+using CarServer.RunStore;
+using CarServer.RunStore.Contracts;
 using CarServer.State;
 using CarServer.State.Permissions;
 using CarServer.Tests.Support;
@@ -81,13 +83,16 @@ public sealed class AgentPermissionsTests : IDisposable
     public async Task What_was_written_here_or_came_to_the_same_is_not_parsed_again()
     {
         AgentPermissions permissions = Open();
-        AgentPostures set = permissions.Set("a", null, "deny");
+        permissions.Set("a", null, "deny");
+        AgentPostures set = permissions.Read();
         await Assert.That(permissions.Read()).IsSameReferenceAs(set);
         await File.WriteAllTextAsync(PathOf, await File.ReadAllTextAsync(PathOf));
         await Assert.That(permissions.Read()).IsSameReferenceAs(set);
         await File.WriteAllTextAsync(PathOf, (await File.ReadAllTextAsync(PathOf)).Replace("\"a\"", "\"b\"", StringComparison.Ordinal));
         await Assert.That(permissions.Read().Agents.Keys.Single()).IsEqualTo("b");
-        await Assert.That(permissions.Set("c", null, "deny").Agents.Count).IsEqualTo(2);
+        RawJson answer = permissions.Set("c", null, "deny");
+        await Assert.That(answer.ToString()).IsEqualTo(await File.ReadAllTextAsync(PathOf));
+        await Assert.That(permissions.Read().Agents.Count).IsEqualTo(2);
     }
 
     /// <summary>Always as many bytes.</summary>
@@ -111,7 +116,7 @@ public sealed class AgentPermissionsTests : IDisposable
         string agents = string.Join(',', Enumerable.Range(0, PermissionLimits.MaxAgents).Select(i => $"\"{i}\":{{}}"));
         await File.WriteAllTextAsync(PathOf, $$"""{"default":{"read_only":"deny","sandbox_edit":"deny","full_access":"deny"},"agents":{ {{agents}} } }""");
         await Assert.That(() => Open().Set("more", null, "deny")).Throws<RefusedException>();
-        await Assert.That(Open().Set("7", null, "deny").Agents.Count).IsEqualTo(PermissionLimits.MaxAgents);
+        await Assert.That(Json.AgentPostures.Parse(Open().Set("7", null, "deny").Utf8)!.Agents.Count).IsEqualTo(PermissionLimits.MaxAgents);
         await Assert.That(() => Open().Set(new string('x', PermissionLimits.MaxAgentIdChars + 1), null, "deny")).Throws<RefusedException>();
         await Assert.That(() => Open().Set("", null, "deny")).Throws<RefusedException>();
     }
