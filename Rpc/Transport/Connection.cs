@@ -28,6 +28,9 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     /// <summary>A read of less is dealt with before a client that it woke could sleep again: some sixteen small requests.</summary>
     private const int LongRead = 1024;
 
+    /// <summary>Octets of further reads after which others have their turn: some 250 small requests, a tenth of a millisecond.</summary>
+    private const int MaxMoreOctets = 16 * 1024;
+
     private readonly Outbox _outbox = new(descriptor, loop.Unread);
     private IProtocol _protocol = protocol;
     private long _protocolDeadline = long.MaxValue;
@@ -37,6 +40,7 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     private bool _interestWrite;
     private bool _interestRead = true;
     private bool _answersAtOnce;   // the last read was a long one, and its answers left with its batch
+    private bool _isAhead;         // while it was dealt with, the client had answers to read already
     private bool _closeWhenFlushed;
     private bool _finished;      // our FIN is out: what still comes is thrown away
     private string? _abortReason;
@@ -195,36 +199,76 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
         Loop.Post(() => Close(reason));
     }
 
-    /// <summary>Reads once, and has what came dealt with.</summary>
-    /// <param name="alone">No other connection was ready.</param>
-    /// <remarks>
-    /// A client that waits for its answers would be woken by our taking its requests, find nothing, and be woken again by the answers: a
-    /// quarter of this thread's time with 64 requests in flight. So they are dealt with while they still lie in the socket, and taken just
-    /// before the answers leave: the wake-up is then the only one. It costs a second read, which is more than it brings where little was
-    /// sent, where nothing is answered at once, and where many clients keep us busy and none of them sleeps for long.
-    /// </remarks>
+    /// <summary>Reads, and has what came dealt with.</summary>
+    /// <param name="alone">No other connection was ready, now or the time before.</param>
     internal void OnReadable(byte[] buffer, bool alone)
     {
-        if (IsClosed) return;   // OnWritable may have closed it
-        int seen = takingWakes && alone && _answersAtOnce ? Posix.Receive(Descriptor, buffer, peek: true) : 0;
-        int n = seen > 0 ? seen : Posix.Receive(Descriptor, buffer);   // also tells of the end, and of errors
-        if (n == -Posix.EAGAIN) return;
+        Read(buffer, alone);
+        FlushBatch(Loop.Batch);
+        for (int more = 0; _isAhead && more < MaxMoreOctets && _interestRead;)
+        {
+            more += Read(buffer, alone);
+            FlushBatch(Loop.Batch);
+        }
+    }
+
+    /// <returns>How many octets came.</returns>
+    /// <remarks>
+    /// A client that sends many requests at once sleeps until they are answered, and we sleep until it has read the answers and sent more. So
+    /// the first half of such a read is answered before the second is looked at: from then on the client works on one half while we work
+    /// on the other, and the next requests are there when we are done. With 64 of them in flight that is 1.4 times as many a second over
+    /// TCP, each for 0.8 of the processor time; over a Unix socket 1.7 times as many, for 0.7. Several busy connections do that for each other.
+    /// <para/>
+    /// A client that does sleep is woken by our taking its requests out of a Unix socket, finds nothing, and is woken again by the answers: so
+    /// they are dealt with while they still lie there, and taken just before the answers leave. It costs a second read, which is more than it
+    /// brings where little was sent, where nothing is answered at once, and where many clients keep us busy.
+    /// </remarks>
+    private int Read(byte[] buffer, bool alone)
+    {
+        bool clientWaits = alone && _answersAtOnce && !_isAhead, peek = clientWaits && takingWakes, wasAhead = _isAhead;
+        _isAhead = false;
+        if (IsClosed) return 0;   // OnWritable may have closed it
+        int n = Posix.Receive(Descriptor, buffer, peek);   // also tells of the end, and of errors
+        if (n == -Posix.EAGAIN) return 0;
         if (n <= 0)
         {
             Close(n == 0 ? "peer closed" : "peer is gone");
-            return;
+            return 0;
         }
+        Span<byte> input = buffer.AsSpan(0, n), seen = peek ? input : default;
+        bool answered = false;
         try
         {
-            Span<byte> input = buffer.AsSpan(0, n);
-            int taken = _unread.IsEmpty ? Feed(input) : 0;
-            _unread.Append(input[taken..]);
-            _answersAtOnce = n >= LongRead && !Loop.Batch.IsEmpty;
+            if (clientWaits && n >= 2 * LongRead)
+            {
+                Span<byte> half = input[..(n / 2)];
+                input = input[half.Length..];
+                answered = DealWith(half);
+                if (peek)
+                {
+                    TakeSeen(half);
+                    seen = input;
+                }
+                FlushBatch(Loop.Batch);
+            }
+            _isAhead = answered;
+            answered |= DealWith(input);
         }
         finally
         {
-            if (seen > 0) TakeSeen(buffer.AsSpan(0, seen));
+            TakeSeen(seen);
         }
+        _answersAtOnce = n >= LongRead && answered;
+        _isAhead |= alone && wasAhead && _answersAtOnce;
+        return n;
+    }
+
+    /// <returns>Whether there are answers to be sent.</returns>
+    private bool DealWith(Span<byte> input)
+    {
+        int taken = _unread.IsEmpty ? Feed(input) : 0;
+        _unread.Append(input[taken..]);
+        return !Loop.Batch.IsEmpty;
     }
 
     /// <summary>Takes out of the socket what was dealt with while it lay there, and no octet more.</summary>

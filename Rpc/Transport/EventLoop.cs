@@ -36,6 +36,7 @@ internal sealed class EventLoop : IDisposable
     private readonly Dictionary<int, Action> _listeners = [];
     private Connection?[] _connections = new Connection?[64];   // by descriptor: small and dense
     private uint _generation;
+    private ulong _servedLast;   // the token of a connection
     private volatile bool _stopping;
     private int _wakePending;
     private bool _pollerIsGone;
@@ -221,8 +222,9 @@ internal sealed class EventLoop : IDisposable
         try
         {
             if (ready.Writable) connection.OnWritable();
-            if (ready.Readable) connection.OnReadable(_receive, alone);
+            if (ready.Readable) connection.OnReadable(_receive, alone && ready.Token == _servedLast);
             connection.FlushBatch(Batch);
+            _servedLast = ready.Token;
         }
         catch (Exception e)
         {

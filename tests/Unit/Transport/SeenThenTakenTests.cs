@@ -92,9 +92,51 @@ public sealed class SeenThenTakenTests
 
         // What a socket still holds when it is closed reaches the other end as a reset.
         byte[] answers = await Task.Run(wire.Pair.ReadToEnd);
-        await Assert.That(answers.Length).IsEqualTo(throws ? 0 : Long);
+        await Assert.That(answers.Length).IsEqualTo(throws ? 0 : Long / 2);
         await Assert.That(wire.Seen).IsEqualTo(1);
-        await Assert.That(wire.Heard).IsEqualTo(2 * Long);
+        await Assert.That(wire.Heard).IsEqualTo(Long + Long / 2);
+    }
+
+    [Test]
+    [Arguments(true)]
+    [Arguments(false)]
+    public async Task The_first_half_of_a_long_read_is_answered_before_the_second_is_heard(bool takingWakes)
+    {
+        using var wire = new Wire(takingWakes: takingWakes);
+        wire.Exchange(Long);
+        var waiting = new List<int>();
+        wire.WhenHeard = () => waiting.Add(wire.Pair.Peer.Available);
+
+        wire.Pair.Peer.Send(new byte[Long]);
+        await Eventually.TrueAsync("all of it is heard", () => wire.Heard == 2 * Long);
+
+        await Assert.That(string.Join(' ', waiting)).IsEqualTo($"0 {Long / 2}");
+    }
+
+    [Test]
+    public async Task A_client_that_is_kept_busy_is_read_again_at_once_but_others_have_their_turn()
+    {
+        using var wire = new Wire();
+        var turns = new List<int> { 0 };
+        var over = new TaskCompletionSource();
+        wire.Exchange(Long);
+        wire.WhenHeard = () =>
+        {
+            if (turns[^1]++ == 0) wire.Post(EndTurn);
+            wire.Drain();
+            if (turns.Count < 20) wire.Pair.Peer.Send(new byte[Long]);   // there before this is answered
+        };
+
+        wire.Pair.Peer.Send(new byte[Long]);
+        await over.Task.WaitAsync(TimeSpan.FromSeconds(20));
+
+        await Assert.That(turns.Max()).IsBetween(4, 6);   // the halves of the first read, and up to four more
+
+        void EndTurn()
+        {
+            turns.Add(0);
+            if (turns.Count == 20) over.SetResult();
+        }
     }
 
     [Test]
@@ -140,11 +182,11 @@ public sealed class SeenThenTakenTests
         private readonly EventLoop _loop;
         private readonly bool _ownsLoop;
 
-        public Wire(EventLoop? loop = null)
+        public Wire(EventLoop? loop = null, bool takingWakes = true)
         {
             _ownsLoop = loop is null;
             _loop = loop ?? new EventLoop(0, NullLogger.Instance);
-            Connection = new Connection(Pair.Descriptor, _loop, this, "test", () => { }, NullLogger.Instance, takingWakes: true);
+            Connection = new Connection(Pair.Descriptor, _loop, this, "test", () => { }, NullLogger.Instance, takingWakes);
             _loop.Post(() => _loop.Add(Connection));
             if (_ownsLoop) _loop.Start();
         }
@@ -166,6 +208,14 @@ public sealed class SeenThenTakenTests
             Pair.Peer.Send(new byte[length]);
             Pair.Read(length * Times);
         }
+
+        /// <summary>Reads what has been said back so far.</summary>
+        public void Drain()
+        {
+            if (Pair.Peer.Available is > 0 and var there) Pair.Read(there);
+        }
+
+        public void Post(Action work) => _loop.Post(work);
 
         public async Task<bool> IsDrainedAsync()
         {
