@@ -112,15 +112,18 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
         {
             return Fail(action, refused.Message, started);
         }
-        var changes = new Dictionary<string, RawJson>(count, StringComparer.Ordinal);
-        ActionResult ended = Ended(action, ActionStatus.Succeeded, started, output, changes: changes);
+        ActionResult ended = Ended(action, ActionStatus.Succeeded, started, output, changes: Changes(written));
         RecordEnd(kind, action, ended);
-        foreach (StateTransition transition in written)
-        {
-            changes[transition.Key] = transition.NewValue;
-            runtime.RecordStateChange(tenant, transition, action.Id, proposalId);
-        }
+        foreach (StateTransition transition in written) runtime.RecordStateChange(tenant, transition, action.Id, proposalId);
         return ended;
+    }
+
+    private static IReadOnlyDictionary<string, RawJson> Changes(ReadOnlySpan<StateTransition> written)
+    {
+        if (written.Length == 1) return new OneChange(written[0].Key, written[0].NewValue);
+        var changes = new Dictionary<string, RawJson>(written.Length, StringComparer.Ordinal);
+        foreach (StateTransition transition in written) changes[transition.Key] = transition.NewValue;
+        return changes;
     }
 
     /// <summary>A write whose key is an expected effect, too, would be overwritten at once: the effect stands for both.</summary>
@@ -139,7 +142,7 @@ internal sealed class ActionPipeline(Runtime runtime, string proposalId, string?
         runtime.State.Apply(tenant, CollectionsMarshal.AsSpan(writes), undo, transitions);
     }
 
-    private ActionResult Ended(AgentAction action, ActionStatus status, long started, RawJson output, string? error = null, Dictionary<string, RawJson>? changes = null) => new()
+    private ActionResult Ended(AgentAction action, ActionStatus status, long started, RawJson output, string? error = null, IReadOnlyDictionary<string, RawJson>? changes = null) => new()
     {
         ActionId = action.Id,
         Status = status,

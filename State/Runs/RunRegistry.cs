@@ -33,6 +33,7 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     private readonly SemaphoreSlim _root = new(1);
     private readonly SemaphoreSlim _keyedStarts = new(MaxKeyedStarts);
     private volatile bool _rootIsReady;
+    private volatile bool _hasDropped;   // turns of some run
     private bool _waitedForShare;
     private IDisposable? _share;   // of the store, from the first run on: another daemon must not adopt what is open here
 
@@ -233,6 +234,7 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
         }
         int dropped = result.Results.Count - recorded;
         if (dropped == 0) return;
+        _hasDropped = true;
         run.CountDropped(dropped);
         log.LogWarning("run {RunId}: {Count} turns of proposal {ProposalId} were not recorded: {Reason}", runId, dropped, proposal.Id, reason);
     }
@@ -263,7 +265,7 @@ internal sealed class RunRegistry(RunCatalog catalog, Appender appender, ILogger
     /// <summary>Of a run in memory the disk may have lines already that nobody was told of, or will have to give back.</summary>
     private RunSummary WithWhatIsKnownHere(RunSummary stored)
     {
-        if (Find(stored.RunId) is not { } run || run.AgentId != stored.AgentId) return stored;
+        if ((stored.Status != RunStatus.InProgress && !_hasDropped) || Find(stored.RunId) is not { } run || run.AgentId != stored.AgentId) return stored;
         (int turns, RunStatus status) = run.Position;
         if (status != RunStatus.InProgress || stored.Status != RunStatus.InProgress) turns = stored.TurnCount;
         return turns == stored.TurnCount && run.TurnsDropped == 0 ? stored : stored with { TurnCount = turns, TurnsDropped = run.TurnsDropped };

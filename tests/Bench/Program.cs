@@ -14,7 +14,7 @@ CultureInfo.CurrentCulture = CultureInfo.InvariantCulture;
 if (args is ["soak", ..]) return await Soak.RunAsync(args[1..]);
 if (args is ["crowd"]) return await Crowd.RunAsync();
 if (args is ["growth", ..]) return await GrowthTable.RunAsync(args[1..]);
-if (args is [EchoProcess.Verb]) return EchoProcess.Serve();
+if (args is [EchoProcess.Verb, .. var how]) return EchoProcess.Serve(toAll: how is ["all"]);
 if (args is ["compare", ..]) return await Comparison.RunAsync(args[1..]);
 int rounds = 9;
 string filter = "";

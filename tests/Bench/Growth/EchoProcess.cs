@@ -14,10 +14,11 @@ internal sealed class EchoProcess : IDisposable
 
     private readonly Process _process;
 
-    public EchoProcess()
+    /// <param name="toAll">What comes goes to every client instead of back to its own.</param>
+    public EchoProcess(bool toAll = false)
     {
         string first = Processors.DaemonHasTheFirst is { } before ? before + "; " : "";
-        _process = Process.Start(new ProcessStartInfo("/bin/sh", ["-c", $"{first}exec \"$0\" {Verb}", Environment.ProcessPath!]) { RedirectStandardOutput = true })!;
+        _process = Process.Start(new ProcessStartInfo("/bin/sh", ["-c", $"{first}exec \"$0\" {Verb}{(toAll ? " all" : "")}", Environment.ProcessPath!]) { RedirectStandardOutput = true })!;
         string? port = _process.StandardOutput.ReadLine();
         Address = new IPEndPoint(IPAddress.Loopback, int.Parse(port ?? throw new InvalidOperationException("the echo did not start"), CultureInfo.InvariantCulture));
     }
@@ -32,7 +33,7 @@ internal sealed class EchoProcess : IDisposable
     }
 
     /// <summary>One thread, one wait for whoever is ready, one receive and one send for each. Until it is killed.</summary>
-    public static int Serve()
+    public static int Serve(bool toAll)
     {
         using var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { Blocking = false };
         listener.Bind(new IPEndPoint(IPAddress.Loopback, 0));
@@ -43,6 +44,7 @@ internal sealed class EchoProcess : IDisposable
         Console.WriteLine(((IPEndPoint)listener.LocalEndPoint!).Port);
         Span<Ready> ready = new Ready[256];
         byte[] buffer = new byte[64 * 1024];
+        var peers = new List<int>();
         while (true)
         {
             int count = poller.Wait(ready, -1);
@@ -60,14 +62,28 @@ internal sealed class EchoProcess : IDisposable
             if (peer < 0) return;
             Posix.TuneTcp(peer);
             poller.Add(peer, (uint)peer);
+            peers.Add(peer);
         }
 
         void Echo(int peer)
         {
             int came = Posix.Receive(peer, buffer);
             if (came == -Posix.EAGAIN) return;
+            if (came <= 0) Close(peer);
+            else if (!toAll || buffer.AsSpan(0, came).StartsWith("GET "u8)) SendTo(peer, came);   // a client's opening is its own
+            else foreach (int each in peers.ToArray()) SendTo(each, came);
+        }
+
+        void SendTo(int peer, int count)
+        {
             // What is asked here is small: a socket that takes only part of it belongs to a client that has gone wrong.
-            if (came <= 0 || Posix.Send(peer, buffer.AsSpan(0, came)) != came) Posix.Close(peer);
+            if (Posix.Send(peer, buffer.AsSpan(0, count)) != count) Close(peer);
+        }
+
+        void Close(int peer)
+        {
+            peers.Remove(peer);
+            Posix.Close(peer);
         }
     }
 }

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.IO.Enumeration;
 using System.Text;
 using CarServer.RunStore;
 using CarServer.State.Permissions;
@@ -26,11 +25,13 @@ internal static class GrowthCases
             { Bare = new("the same with an echo", (_, connections) => BareOpenings(connections)) };
         yield return new([Row("connections: resident memory", Bytes, 1_000)], (_, connections) => Memory(connections))
             { Least = 1_000, Limit = "a page of memory is more than what fewer take" };
-        yield return new([Row("runs: start, record_turns, complete", Shown.Microseconds, 100)], (_, runs) => Runs(i => "agent", runs));
-        yield return new([Row("runs: runs.list, a run", Shown.Microseconds, 100)], RunsOfOne) { Bare = new("a walk over the same files", Walk) };
-        yield return new([Row("agents: a run of each", Shown.Microseconds, 100)], (_, agents) => Runs(i => $"agent-{i:00000}", agents)) { Most = PermissionLimits.MaxAgents, Limit = TooManyAgents };
-        yield return new([Row("agents: runs.list of one, a call", Shown.Microseconds, 100)], RunsOfMany) { Most = PermissionLimits.MaxAgents, Limit = TooManyAgents };
-        yield return new([Row("subscribers of a run: a notification", Shown.Nanoseconds, 100)], Subscribers);
+        yield return new([Row("runs: start, record_turns, complete", Shown.Microseconds, 100)], (_, runs) => RunGrowth.Runs(i => "agent", runs))
+            { Bare = new("files of three lines, and a link for each", (_, runs) => RunGrowth.BareRuns(i => "agent", runs), Beside: true) };
+        yield return new([Row("runs: runs.list, a run", Shown.Microseconds, 100)], RunGrowth.RunsOfOne) { Bare = new("a walk over the same files, and as many bytes", RunGrowth.Walk, Beside: true) };
+        yield return new([Row("agents: a run of each", Shown.Microseconds, 100)], (_, agents) => RunGrowth.Runs(i => $"agent-{i:00000}", agents))
+            { Most = PermissionLimits.MaxAgents, Limit = TooManyAgents, Bare = new("the same in directories", (_, agents) => RunGrowth.BareRuns(i => $"agent-{i:00000}", agents), Beside: true) };
+        yield return new([Row("agents: runs.list of one, a call", Shown.Microseconds, 100)], RunGrowth.RunsOfMany) { Most = PermissionLimits.MaxAgents, Limit = TooManyAgents };
+        yield return new([Row("subscribers of a run: a notification", Shown.Nanoseconds, 100)], RunGrowth.Subscribers) { Bare = new("a send of as many bytes to each", RunGrowth.Broadcast) };
         yield return new([Row("keys of a session: state.set", Shown.Nanoseconds, 100), Row("keys of a session: state.get", Shown.Nanoseconds, 1)], Keys);
         yield return new([Row("tools: tools.register, a tool", Shown.Microseconds, 100), Row("tools: tools.list, a tool", Shown.Microseconds, 100),
             Row("tools: a proposal that calls one of them", Shown.Microseconds, 1)], Tools)
@@ -38,9 +39,9 @@ internal static class GrowthCases
         yield return new([Row("actions of a proposal", Shown.Microseconds, 100)], Actions);
         yield return new([Row("events in memory: events.query, an event", Shown.Nanoseconds, 100), Row("events in memory: events.count, a call", Shown.Microseconds, 1)], Events);
         yield return new([Row("postures of agents: evaluate, a call", Shown.Microseconds, 1)], SettledPostures) { Most = PermissionLimits.MaxAgents, Limit = TooManyPostures };
-        yield return new([Row("postures of agents: set, a call", Shown.Microseconds, 100),
+        yield return new([Row("postures of agents: set, an agent answered", Shown.Microseconds, 100),
             Row("postures: evaluate, just after that", Shown.Microseconds, 1) with { OnPurpose = "within a tenth of a second of a change the file is read again, since another change may have the same time" }], ChangingPostures)
-            { Most = PermissionLimits.MaxAgents, Limit = TooManyPostures, Bare = new("a file of as many bytes, synced and renamed", BareFile) };
+            { Most = PermissionLimits.MaxAgents, Limit = TooManyPostures, Bare = new("a file of as many bytes, synced and renamed", BareFile, Beside: true) };
     }
 
     private const string TooManyAgents = "nobody runs so many on one machine";
@@ -132,113 +133,6 @@ internal static class GrowthCases
         for (int peer = 0; peer < count; peer++) peers.Send(peer, s_ping);
         for (int peer = 0; peer < count; peer++) peers.Expect(peer, s_ping);
         return peers;
-    }
-
-    // ---------------------------------------------------------------- runs
-
-    /// <summary>A fresh daemon each time: the runs that a round has made would be too many in the next.</summary>
-    private static Rig Runs(Func<int, string> agent, int count) => new(window =>
-    {
-        const int First = 20;   // what is made once, on first use, is no part of it
-        using var fresh = new Fresh();
-        using var client = new TraceClient(fresh.Daemon.Tcp);
-        for (int i = 0; i < First; i++) MakeRun(client, "the first", $"first-{i}");
-        long started = Stopwatch.GetTimestamp();
-        for (int i = 0; i < count; i++) MakeRun(client, agent(i), $"run-{i:00000}");
-        return [Stopwatch.GetElapsedTime(started).TotalSeconds / count];
-    });
-
-    private static Rig RunsOfOne(TestDaemon daemon, int count) => Listed(daemon, i => "agent", count, listed: count);
-
-    private static Rig RunsOfMany(TestDaemon daemon, int count) => Listed(daemon, i => $"agent-{i:00000}", count, listed: 1);
-
-    private static Rig Listed(TestDaemon daemon, Func<int, string> agent, int count, int listed)
-    {
-        var client = new TraceClient(daemon.Tcp);
-        for (int i = 0; i < count; i++) MakeRun(client, agent(i), $"run-{i:00000}");
-        byte[] list = TraceClient.Request("runs.list", $$"""{"agent_id":"{{agent(0)}}"}""");
-        return new Rig(window => [AskP50(client, list, window, answer => answer.Count("\"run_id\":"u8) == listed) / listed], client);
-    }
-
-    /// <summary>Names, sizes and times of change: what a list cannot know without asking the system.</summary>
-    private static Rig Walk(TestDaemon daemon, int count)
-    {
-        string directory = daemon.Home.In("runs", "agent");
-        Measure walk = Timed.Loop(passes =>
-        {
-            for (int i = 0; i < passes; i++)
-                if (new FileSystemEnumerable<(long, DateTimeOffset)>(directory, static (ref FileSystemEntry entry) => (entry.Length, entry.LastWriteTimeUtc)).Count() != count)
-                    throw new InvalidOperationException("there is another number of files");
-        });
-        return new Rig(window => [walk(window) / count]);
-    }
-
-    private static void MakeRun(TraceClient client, string agent, string run)
-    {
-        client.Call("runs.start", $$"""{"intent":"measure","agent_id":"{{agent}}","idempotency_key":"{{run}}"}""");
-        client.Call("runs.record_turns", $$"""{"run_id":"{{run}}","turns":[{"tool":"t","parameters":{"n":1},"output":"some words of output"}] }""");
-        client.Call("runs.complete", $$"""{"run_id":"{{run}}","outcome":{"status":"done"} }""");
-    }
-
-    private static Rig Subscribers(TestDaemon daemon, int count)
-    {
-        var peers = new Peers(daemon.Tcp, count);
-        var followed = new FollowedRun(new TraceClient(daemon.Tcp), peers);
-        return new Rig(window =>
-        {
-            double seconds = 0;
-            long notifications = 0;
-            while (seconds < window.TotalSeconds)
-            {
-                followed.MakeRoom();
-                long started = Stopwatch.GetTimestamp();
-                followed.Record();
-                seconds += Stopwatch.GetElapsedTime(started).TotalSeconds;
-                notifications += (long)count * FollowedRun.Turns;
-            }
-            return [seconds / notifications];
-        }, peers, followed);
-    }
-
-    /// <summary>A run that every peer follows; one that is full is followed by the next.</summary>
-    private sealed class FollowedRun(TraceClient agent, Peers peers) : IDisposable
-    {
-        /// <summary>Turns of a batch.</summary>
-        public const int Turns = 16;
-
-        private static readonly string s_turns = string.Join(',', Enumerable.Repeat("""{"tool":"t","parameters":{"n":1},"output":"some words of output"}""", Turns));
-        private int _runs;
-        private int _turns = RunLimits.MaxTurns;
-        private byte[] _batch = [];
-
-        public void MakeRoom()
-        {
-            if (_turns + Turns <= RunLimits.MaxTurns) return;
-            if (_runs > 0)
-            {
-                peers.AskAll(TraceClient.Request("runs.unsubscribe", $$"""{"run_id":"run-{{_runs}}"}"""), "\"result\":"u8);
-                agent.Call("runs.complete", $$"""{"run_id":"run-{{_runs}}","outcome":{"status":"done"} }""");
-            }
-            _runs++;
-            _turns = 0;
-            agent.Call("runs.start", $$"""{"intent":"measure","agent_id":"agent","idempotency_key":"run-{{_runs}}"}""");
-            peers.AskAll(TraceClient.Request("runs.subscribe", $$"""{"run_id":"run-{{_runs}}"}"""), "\"result\":"u8);
-            _batch = TraceClient.Request("runs.record_turns", $$"""{"run_id":"run-{{_runs}}","turns":[{{s_turns}}] }""");
-        }
-
-        /// <summary>Records a batch and waits until every peer has had, byte for byte, what the first one has had.</summary>
-        public void Record()
-        {
-            agent.Send(_batch);
-            if (agent.ReadFrame().IndexOf("\"ok\":true"u8) < 0) throw new InvalidOperationException("turns were not recorded");
-            var events = new List<byte>();
-            for (int turn = 0; turn < Turns; turn++) events.AddRange(peers.Hear(0));
-            byte[] expected = [.. events];
-            for (int peer = 1; peer < peers.Count; peer++) peers.Expect(peer, expected);
-            _turns += Turns;
-        }
-
-        public void Dispose() => agent.Dispose();
     }
 
     // ---------------------------------------------------------------- what a session holds
@@ -354,7 +248,7 @@ internal static class GrowthCases
         byte[][] sets = [.. new[] { "deny", "always_allow" }.Select(mode => TraceClient.Request("agent_permissions.set", $$"""{"agent_id":"agent-{{count / 2:0000}}","mode":"{{mode}}"}"""))];
         int turn = 0;
         return new Rig(window =>
-            [DaemonCases.Median(window / 2, () => Ask(client, sets[turn++ % 2], answer => answer.IndexOf("\"result\":"u8) >= 0)),
+            [DaemonCases.Median(window / 2, () => Ask(client, sets[turn++ % 2], answer => answer.Count("{\"read_only\":"u8) == count + 1)) / count,
              AskP50(client, Evaluate(count), window / 2, HasOverride)], client);
     }
 
@@ -372,14 +266,14 @@ internal static class GrowthCases
             }
             File.Move(temporary, path, overwrite: true);
             return Stopwatch.GetElapsedTime(started);
-        })]);
+        }) / count]);
     }
 
     // ---------------------------------------------------------------- asking
 
-    private delegate bool IsRight(ReadOnlySpan<byte> answer);
+    internal delegate bool IsRight(ReadOnlySpan<byte> answer);
 
-    private static double AskP50(TraceClient client, byte[] request, TimeSpan window, IsRight isRight)
+    internal static double AskP50(TraceClient client, byte[] request, TimeSpan window, IsRight isRight)
     {
         Ask(client, request, isRight);
         var times = new List<double>();
@@ -397,7 +291,7 @@ internal static class GrowthCases
     }
 
     /// <summary>A daemon for one measurement, in a rig that measures without waiting for tasks.</summary>
-    private sealed class Fresh : IDisposable
+    internal sealed class Fresh : IDisposable
     {
         public TestDaemon Daemon { get; } = TestDaemon.StartAsync(new DaemonStart { Arguments = ["--no-auth"], Before = Processors.DaemonHasTheFirst }).GetAwaiter().GetResult();
         public void Dispose() => Daemon.DisposeAsync().AsTask().GetAwaiter().GetResult();

@@ -23,8 +23,9 @@ internal sealed record GrowthCase(GrowthFigure[] Figures, Func<TestDaemon, int, 
     public BareCase? Bare { get; init; }
 }
 
-/// <param name="Prepare">On the same daemons, once their clients have gone; the rig has one value.</param>
-internal sealed record BareCase(string Name, Func<TestDaemon, int, Rig> Prepare);
+/// <param name="Prepare">On the same daemons; the rig has one value.</param>
+/// <param name="Beside">In the same rounds, since the machine's mood changes it; or else once the daemons' clients have gone.</param>
+internal sealed record BareCase(string Name, Func<TestDaemon, int, Rig> Prepare, bool Beside = false);
 
 /// <summary>What one costs where there are ten times as many, size beside size in alternating rounds.</summary>
 internal sealed class GrowthTable(int rounds)
@@ -64,10 +65,17 @@ internal sealed class GrowthTable(int rounds)
             if (size < one.Least || size > one.Most) Note(one, size, one.Limit);
             else sizes.Add(new Sized(size, await TestDaemon.StartAsync(new DaemonStart { Arguments = ["--no-auth"], Before = Processors.DaemonHasTheFirst })));
         }
-        List<double[]>[] values = Measure(one, sizes, one.Prepare), bare = one.Bare is null ? [] : Measure(one, sizes, one.Bare.Prepare);
+        bool beside = one.Bare is { Beside: true };
+        List<double[]>[] values = Measure(one, sizes, beside ? Both : one.Prepare), bare = beside ? values : one.Bare is null ? [] : Measure(one, sizes, one.Bare.Prepare);
         foreach (Sized size in sizes) await size.Daemon.DisposeAsync();
         for (int figure = 0; figure < one.Figures.Length; figure++)
-            PrintRow(one.Figures[figure], [.. values.Select(of => of.Select(all => all[figure]).ToArray())], figure == 0 ? one.Bare : null, [.. bare.Select(of => of.Select(all => all[0]).ToArray())]);
+            PrintRow(one.Figures[figure], [.. values.Select(of => of.Select(all => all[figure]).ToArray())], figure == 0 ? one.Bare : null, [.. bare.Select(of => of.Select(all => all[^1]).ToArray())]);
+
+        Rig Both(TestDaemon daemon, int count)
+        {
+            Rig ours = one.Prepare(daemon, count), bare = one.Bare!.Prepare(daemon, count);
+            return new Rig(window => [.. ours.Measure(window), .. bare.Measure(window)], ours, bare);
+        }
     }
 
     /// <returns>By size, then by round: a value for each figure.</returns>
