@@ -293,7 +293,7 @@ internal static class GrowthCases
     /// <summary>A daemon for one measurement, in a rig that measures without waiting for tasks.</summary>
     internal sealed class Fresh : IDisposable
     {
-        public TestDaemon Daemon { get; } = TestDaemon.StartAsync(new DaemonStart { Arguments = ["--no-auth"], Before = Processors.DaemonHasTheFirst }).GetAwaiter().GetResult();
+        public TestDaemon Daemon { get; } = TestDaemon.StartAsync(new DaemonStart { Home = Homes.New(), Arguments = ["--no-auth"], Before = Processors.DaemonHasTheFirst }).GetAwaiter().GetResult();
         public void Dispose() => Daemon.DisposeAsync().AsTask().GetAwaiter().GetResult();
     }
 }

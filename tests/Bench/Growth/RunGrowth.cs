@@ -68,7 +68,7 @@ internal static class RunGrowth
     /// <summary>What a run leaves on the disk, without a daemon.</summary>
     public static Rig BareRuns(Func<int, string> agent, int count) => new(_ =>
     {
-        using var home = new TempHome();
+        TempHome home = Homes.New();
         Directory.CreateDirectory(home.In(".index"));
         byte[] line = [.. Enumerable.Repeat((byte)'x', 199), (byte)'\n'];
         long started = Stopwatch.GetTimestamp();
