@@ -9,7 +9,7 @@ namespace CarServer.Rpc.Transport;
 internal interface IProtocol
 {
     /// <summary>Octets came in. They may be changed, and are gone after the call.</summary>
-    /// <returns>How many are dealt with: all of them, unless the protocol changed or <see cref="Connection.IsBackedUp"/>.</returns>
+    /// <returns>How many are dealt with: all of them, unless the protocol changed, <see cref="Connection.IsBackedUp"/> or <see cref="Connection.PausesAt"/>.</returns>
     int OnBytes(Connection connection, Span<byte> bytes);
 
     /// <summary>The deadline that this protocol set has passed.</summary>
@@ -28,7 +28,8 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     /// <summary>A read of less is dealt with before a client that it woke could sleep again: some sixteen small requests.</summary>
     private const int LongRead = 1024;
 
-    /// <summary>Octets of further reads after which others have their turn: some 250 small requests, a tenth of a millisecond.</summary>
+    /// <summary>Octets of further reads after which no other follows before others have their turn: some 250 small requests, a tenth of a
+    /// millisecond. The last one may be as long as the first.</summary>
     private const int MaxMoreOctets = 16 * 1024;
 
     private readonly Outbox _outbox = new(descriptor, loop.Unread);
@@ -41,6 +42,7 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     private bool _interestRead = true;
     private bool _answersAtOnce;   // the last read was a long one, and its answers left with its batch
     private bool _isAhead;         // while it was dealt with, the client had answers to read already
+    private int _pauseAt;          // octets of the current read that may be left when its first answers leave
     private bool _closeWhenFlushed;
     private bool _finished;      // our FIN is out: what still comes is thrown away
     private string? _abortReason;
@@ -65,6 +67,9 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
 
     /// <summary>True while so many answers wait for the peer that no further requests are taken from it.</summary>
     public bool IsBackedUp => _outbox.Waiting > Limits.OutboxHighWater;
+
+    /// <summary>True where a protocol should stop between two messages, though octets are left: the answers so far leave first.</summary>
+    public bool PausesAt(int left) => left > 0 && left <= _pauseAt;
 
     /// <summary>True while this thread deals with this connection's input, or with work posted to the loop: what is written then leaves in one batch.</summary>
     /// <remarks>No longer once it is closed: the batch is the loop's, and what its farewell wrote there would go to the next connection.</remarks>
@@ -205,7 +210,7 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
     {
         Read(buffer, alone);
         FlushBatch(Loop.Batch);
-        for (int more = 0; _isAhead && more < MaxMoreOctets && _interestRead;)
+        for (int more = 0; _isAhead && more < MaxMoreOctets && _interestRead && _unread.IsEmpty;)
         {
             more += Read(buffer, alone);
             FlushBatch(Loop.Batch);
@@ -236,39 +241,32 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
             return 0;
         }
         Span<byte> input = buffer.AsSpan(0, n), seen = peek ? input : default;
-        bool answered = false;
+        _pauseAt = clientWaits && n >= 2 * LongRead ? n / 2 : 0;
         try
         {
-            if (clientWaits && n >= 2 * LongRead)
+            int taken = _unread.IsEmpty ? Feed(input) : 0;
+            if (PausesAt(n - taken) && !Loop.Batch.IsEmpty)
             {
-                Span<byte> half = input[..(n / 2)];
-                input = input[half.Length..];
-                answered = DealWith(half);
                 if (peek)
                 {
-                    TakeSeen(half);
-                    seen = input;
+                    TakeSeen(input[..taken]);
+                    seen = input[taken..];
                 }
                 FlushBatch(Loop.Batch);
+                _isAhead = true;
             }
-            _isAhead = answered;
-            answered |= DealWith(input);
+            _pauseAt = 0;
+            if (_unread.IsEmpty) taken += Feed(input[taken..]);
+            _unread.Append(input[taken..]);
         }
         finally
         {
+            _pauseAt = 0;
             TakeSeen(seen);
         }
-        _answersAtOnce = n >= LongRead && answered;
+        _answersAtOnce = n >= LongRead && (_isAhead || !Loop.Batch.IsEmpty);
         _isAhead |= alone && wasAhead && _answersAtOnce;
         return n;
-    }
-
-    /// <returns>Whether there are answers to be sent.</returns>
-    private bool DealWith(Span<byte> input)
-    {
-        int taken = _unread.IsEmpty ? Feed(input) : 0;
-        _unread.Append(input[taken..]);
-        return !Loop.Batch.IsEmpty;
     }
 
     /// <summary>Takes out of the socket what was dealt with while it lay there, and no octet more.</summary>
@@ -293,7 +291,7 @@ internal sealed class Connection(int descriptor, EventLoop loop, IProtocol proto
         while (taken < input.Length)
         {
             if (IsClosed || _finished || _closeWhenFlushed) return input.Length;
-            if (IsBackedUp) break;
+            if (IsBackedUp || PausesAt(input.Length - taken)) break;
             taken += _protocol.OnBytes(this, input[taken..]);
         }
         return taken;

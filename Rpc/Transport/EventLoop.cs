@@ -188,7 +188,8 @@ internal sealed class EventLoop : IDisposable
         {
             int n = _poller.Wait(ready, _timed.Count > 0 ? SweepMilliseconds : quiet < 2 ? QuietMilliseconds + ClockGrain : -1);
             if (n > 0) quiet = 0;
-            for (int i = 0; i < n; i++) Handle(ready[i], alone: n == 1);
+            bool alone = n == 1 || (n == 2 && (ready[0].Token == Poller.WakeToken || ready[1].Token == Poller.WakeToken));
+            for (int i = 0; i < n; i++) Handle(ready[i], alone);
             RunPosted();
             long now = Environment.TickCount64;
             if (now - looked >= QuietMilliseconds)

@@ -151,7 +151,7 @@ internal sealed class MessageConnection(Connection connection, ILogger log) : IP
         int given = bytes.Length;
         _messageBytes = (int)Math.Min((long)_messageBytes + given, Limits.SlowMessageBytes);
         bool messageEnded = false;
-        while (!connection.IsClosed && !connection.IsBackedUp)
+        while (!connection.IsClosed && !connection.IsBackedUp && !(messageEnded && connection.PausesAt(bytes.Length)))
         {
             FrameRead read = _frames.Read(bytes, _handler.MessageLimit, out int consumed, out Incoming incoming);
             bytes = bytes[consumed..];
@@ -168,6 +168,7 @@ internal sealed class MessageConnection(Connection connection, ILogger log) : IP
             }
             if (!Take(incoming)) return given;
         }
+        _messageBytes = Math.Max(0, _messageBytes - bytes.Length);   // what is left is given again
         WatchForSlowMessage(messageEnded);
         return given - bytes.Length;
     }

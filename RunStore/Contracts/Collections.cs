@@ -58,7 +58,7 @@ internal sealed class MapContract<T>(IContract item) : IReads<Dictionary<string,
     {
         var items = (IWrites<T>)item;
         writer.WriteStartObject();
-        // Its own enumerator is no object; there is one map for each action of a proposal.
+        // Its own enumerator is no object of a proposal.
         if (value is Dictionary<string, T> map)
         {
             foreach (KeyValuePair<string, T> member in map) Add(writer, items, member);

@@ -83,10 +83,10 @@ internal static class Contract
         public void Describe(IBufferWriter<byte> output, bool orNull = false) => of.Describe(output, orNull);
     }
 
-    public static byte[] ToUtf8<T>(this IWrites<T> contract, T value)
+    public static byte[] ToUtf8<T>(this IWrites<T> contract, T value, JsonWriterOptions options = default)
     {
         var output = new ArrayBufferWriter<byte>(512);
-        using (var writer = new Utf8JsonWriter(output)) contract.Write(writer, value);
+        using (var writer = new Utf8JsonWriter(output, options)) contract.Write(writer, value);
         return output.WrittenSpan.ToArray();
     }
 }

@@ -140,7 +140,7 @@ internal sealed class AgentPermissions(string path, bool mayWrite)
         lock (_changing)
         {
             AgentPostures changed = change(Read());
-            byte[] content = Json.AgentPostures.ToUtf8(changed);
+            byte[] content = Json.AgentPostures.ToUtf8(changed, Contract.Compact);
             try
             {
                 PrivateFiles.Replace(path, content, durable: true);

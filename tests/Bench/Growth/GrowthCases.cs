@@ -254,8 +254,8 @@ internal static class GrowthCases
 
     private static Rig BareFile(TestDaemon daemon, int count)
     {
-        string path = daemon.Home.In("agent-permissions.json"), temporary = path + ".bare";
-        byte[] content = File.ReadAllBytes(path);
+        string path = daemon.Home.In("bare.json"), temporary = path + ".new";
+        byte[] content = File.ReadAllBytes(daemon.Home.In("agent-permissions.json"));
         return new Rig(window => [DaemonCases.Median(window / 2, () =>
         {
             long started = Stopwatch.GetTimestamp();

@@ -34,7 +34,7 @@ internal static class RunGrowth
         return new Rig(window => [GrowthCases.AskP50(client, list, window, answer => answer.Count("\"run_id\":"u8) == listed) / listed], client);
     }
 
-    /// <summary>Names, sizes and times of change: what a list cannot know without asking the system. And a socket that takes it.</summary>
+    /// <summary>Names, sizes and times of change: what a list cannot know without asking the system. And a socket that takes it, in one process.</summary>
     public static Rig Walk(TestDaemon daemon, int count)
     {
         string directory = daemon.Home.In("runs", "agent");
@@ -56,7 +56,12 @@ internal static class RunGrowth
                 }
             }
         });
-        return new Rig(window => [walk(window) / count], socket);
+        return new Rig(window => [walk(window) / count], socket, new Descriptor(socket.Descriptor));
+    }
+
+    private sealed class Descriptor(int number) : IDisposable
+    {
+        public void Dispose() => Posix.Close(number);
     }
 
     private static int AnswerBytes(TestDaemon daemon)

@@ -104,6 +104,13 @@ public sealed class AgentPermissionsTests : IDisposable
     }
 
     [Test]
+    public async Task An_answer_spells_ids_as_any_other_answer_does()
+    {
+        string answer = Open().Set("zoé+1", null, "deny").ToString();
+        await Assert.That(answer).Contains("\"zoé+1\":{");
+    }
+
+    [Test]
     public async Task A_daemon_that_is_not_the_primary_one_changes_nothing()
     {
         await Assert.That(() => Open(mayWrite: false).SetDefault("trusting")).Throws<RefusedException>();
