@@ -139,7 +139,7 @@ test('runs without turns, without an end and with an end that nobody told', asyn
   ]) {
     const page = await pageOf(runId, lines);
     await assertCalm(page, lines.filter((line) => line.record === 'turn').length);
-    assert.match(await page.evaluate("document.querySelector('main').innerText"), words);
+    assert.match(await page.evaluate("document.querySelector('main').textContent"), words);
     await page.screenshot(path.join(out, `run-page-${runId}.png`));
     await page.close();
   }
